@@ -1,0 +1,33 @@
+#include "base/result.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace weir {
+
+const char* code_name(Code code) {
+    switch (code) {
+        case Code::kInvalid: return "invalid";
+        case Code::kNotFound: return "not_found";
+        case Code::kUnavailable: return "unavailable";
+        case Code::kTimedOut: return "timed_out";
+        case Code::kFenced: return "fenced";
+        case Code::kUnauthorized: return "unauthorized";
+        case Code::kIo: return "io";
+        case Code::kNoSpace: return "no_space";
+        case Code::kCorrupt: return "corrupt";
+        case Code::kMismatch: return "mismatch";
+        case Code::kRecordFailed: return "record_failed";
+        case Code::kUnknown: return "unknown";
+    }
+    return "?";
+}
+
+void check_failed(const char* expression, const char* file, int line, const std::string& detail) {
+    std::fprintf(stderr, "%s:%d: check failed: %s%s%s\n", file, line, expression, detail.empty() ? "" : ": ",
+                 detail.c_str());
+    std::fflush(stderr);
+    std::abort();
+}
+
+}  // namespace weir
