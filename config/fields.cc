@@ -1,0 +1,195 @@
+#include "config/fields.h"
+
+#include <algorithm>
+
+namespace weir::config {
+namespace {
+
+constexpr int64_t kMinute = 60'000;
+constexpr int64_t kYear = 366 * 24 * 60 * kMinute;
+
+}  // namespace
+
+// clang-format off
+const std::vector<Field>& fields() {
+    static const std::vector<Field> table{
+        {.path = "name", .type = Type::kPipelineName, .required = true, .example = "revenue-per-minute",
+         .doc = "Names the pipeline: its consumer group, the prefix of its transactional ids and of its folder in "
+                "`state.dir`. Lower-case letters, digits, dots and dashes. A new name is a new pipeline."},
+
+        {.path = "kafka", .map = true, .example = "{bootstrap.servers: localhost:9092}",
+         .doc = "Client properties by librdkafka's names, for both sides. Needed as soon as a topic is used."},
+        {.path = "kafka.consumer", .map = true, .example = "{fetch.wait.max.ms: 50}", .doc = "Properties of the consumers only."},
+        {.path = "kafka.producer", .map = true, .example = "{compression.type: zstd}", .doc = "Properties of the producers only."},
+        {.path = "kafka.*", .type = Type::kProperty, .example = "SASL_SSL",
+         .doc = "Any librdkafka property that weir does not decide itself."},
+        {.path = "kafka.consumer.*", .type = Type::kProperty, .example = "50", .doc = "A librdkafka consumer property."},
+        {.path = "kafka.producer.*", .type = Type::kProperty, .example = "zstd", .doc = "A librdkafka producer property."},
+
+        {.path = "guarantee", .type = Type::kEnum, .values = "exactly_once at_least_once", .default_value = "exactly_once",
+         .example = "at_least_once", .doc = "What a crash may do to the results: nothing at all, or repeat some of them."},
+        {.path = "commit_interval", .type = Type::kDuration, .min = 1, .max = kMinute,
+         .default_value = "100ms with exactly_once, 1s with at_least_once", .example = "250ms",
+         .doc = "How long one transaction collects results, 1ms to 1m. Readers see results after it."},
+        {.path = "workers", .type = Type::kWorkers, .default_value = "auto", .example = "\"2-5,7\"",
+         .doc = "`auto` is one worker per CPU that the process may run on; a number; or a list of CPUs, one pinned worker each."},
+        {.path = "instance", .type = Type::kInstance, .map = true, .default_value = "0/1", .example = "0/3",
+         .doc = "Which of how many equal processes this is: `index/count`. It decides which partitions are ours."},
+        {.path = "instance.index", .type = Type::kOrdinal, .required = true, .example = "${env:POD_NAME}",
+         .doc = "From 0; or a text that ends in `-<number>`, as the names of a StatefulSet's pods do."},
+        {.path = "instance.count", .type = Type::kInteger, .required = true, .min = 1, .max = 10'000, .example = "3", .doc = "How many processes."},
+        {.path = "state", .map = true, .example = "{dir: /var/lib/weir}", .doc = "Where state lives."},
+        {.path = "state.dir", .type = Type::kPath, .default_value = "/var/lib/weir", .example = "/data/weir",
+         .doc = "Holds one locked folder per pipeline: the log, the snapshots. Must survive a restart."},
+        {.path = "admin", .map = true, .example = "{listen: 127.0.0.1:8480}", .doc = "The admin listener."},
+        {.path = "admin.listen", .type = Type::kAddress, .default_value = "127.0.0.1:8480", .example = "0.0.0.0:8480",
+         .doc = "Where health and metrics are served; `none` for nowhere."},
+        {.path = "on_error", .type = Type::kEnum, .map = true, .values = "fail skip", .default_value = "fail",
+         .example = "{dead_letter: orders-dlq}",
+         .doc = "What happens to a record that cannot be processed: stop, skip and count it, or write it to a topic; whole or per stage."},
+        {.path = "on_error.dead_letter", .type = Type::kTopic, .example = "orders-dlq",
+         .doc = "The topic for every stage that names nothing else. The record is written as it came, with headers that say why."},
+        {.path = "on_error.decode", .type = Type::kEnum, .map = true, .values = "fail skip", .default_value = "as on_error", .example = "skip",
+         .doc = "For a record whose bytes are not its source's format, or that has no timestamp."},
+        {.path = "on_error.decode.dead_letter", .type = Type::kTopic, .required = true, .example = "orders-broken", .doc = "The topic."},
+        {.path = "on_error.expression", .type = Type::kEnum, .map = true, .values = "fail skip", .default_value = "as on_error", .example = "skip",
+         .doc = "For a record on which an expression fails, such as a division by zero."},
+        {.path = "on_error.expression.dead_letter", .type = Type::kTopic, .required = true, .example = "orders-failed", .doc = "The topic."},
+        {.path = "on_error.produce", .type = Type::kEnum, .map = true, .values = "fail skip", .default_value = "as on_error", .example = "skip",
+         .doc = "For a result that the broker refuses, such as one that is too large."},
+        {.path = "on_error.produce.dead_letter", .type = Type::kTopic, .required = true, .example = "orders-refused", .doc = "The topic."},
+
+        {.path = "sources", .map = true, .required = true, .example = "{orders: {topic: orders}}", .also = "inputs input source", .doc = "Where records come from."},
+        {.path = "sources.*", .map = true, .example = "{topic: orders}", .doc = "One source; its name is what `from` says."},
+        {.path = "sources.*.topic", .type = Type::kTopic, .list = ListForm::kAlso, .one_of = true, .example = "orders", .also = "topics", .doc = "A Kafka topic, or a list of topics with the same meaning."},
+        {.path = "sources.*.file", .type = Type::kPath, .one_of = true, .example = "orders.jsonl", .also = "path",
+         .doc = "Reads lines of a file instead, once, to its end; `-` is standard input. Files and topics cannot be mixed in one pipeline's sources."},
+        {.path = "sources.*.format", .type = Type::kEnum, .values = "json string bytes", .default_value = "json", .example = "string", .also = "codec decoding",
+         .doc = "How a value is read. The field `value` holds a string or bytes record."},
+        {.path = "sources.*.keyed_by", .type = Type::kFieldName, .example = "customer_id", .also = "key",
+         .doc = "Says that the record's key is this field's text, so that grouping by it needs no repartitioning."},
+        {.path = "sources.*.timestamp", .type = Type::kExpression, .default_value = "the record's timestamp", .example = "created_at", .also = "time event_time",
+         .doc = "The event time: epoch milliseconds, an RFC 3339 text or a timestamp."},
+        {.path = "sources.*.watermark", .type = Type::kDuration, .map = true, .max = kYear, .default_value = "5s", .example = "30s",
+         .doc = "How far out of order records may come; a duration is short for `{max_delay: …}`."},
+        {.path = "sources.*.watermark.strategy", .type = Type::kEnum, .values = "bounded_out_of_orderness", .default_value = "bounded_out_of_orderness", .example = "bounded_out_of_orderness",
+         .doc = "How event time advances: here, the largest timestamp of a partition less `max_delay`."},
+        {.path = "sources.*.watermark.max_delay", .type = Type::kDuration, .max = kYear, .default_value = "5s", .example = "30s", .doc = "How long to wait for records that come late."},
+        {.path = "sources.*.watermark.idle_timeout", .type = Type::kDuration, .min = 1, .max = kYear, .default_value = "30s", .example = "1m",
+         .doc = "A partition that is read to its end and quiet for this long no longer holds the others back."},
+        {.path = "sources.*.watermark.when_all_idle", .type = Type::kEnum, .values = "tick hold advance", .default_value = "tick", .example = "hold",
+         .doc = "When every partition is idle: event time ticks on at wall speed, stands still, or jumps to the largest one seen."},
+        {.path = "sources.*.watermark.max_ahead", .type = Type::kDuration, .min = 1, .max = kYear, .default_value = "10m", .example = "1h",
+         .doc = "A record further in the future than this goes to `on_error` and never drives the watermark."},
+        {.path = "sources.*.start", .type = Type::kStart, .values = "earliest latest", .default_value = "earliest", .example = "-1h",
+         .doc = "Where the first run begins: `earliest`, `latest`, an RFC 3339 instant, or a time ago such as `-1h`. Later runs go on where the last one stopped."},
+
+        {.path = "streams", .map = true, .required = true, .example = "{paid: {from: orders, to: paid-orders}}", .also = "pipelines flows", .doc = "What is done with the records."},
+        {.path = "streams.*", .map = true, .example = "{from: orders, to: paid-orders}", .doc = "One stream; others can read it by its name."},
+        {.path = "streams.*.from", .type = Type::kInput, .list = ListForm::kAlso, .required = true, .example = "orders", .also = "input inputs source",
+         .doc = "A source, another stream, or `<stream>.late`, the records too late for its windows; a list merges."},
+        {.path = "streams.*.steps", .map = true, .list = ListForm::kOnly, .single_key = true, .example = "[{filter: amount > 0}]", .also = "processors pipeline transforms via",
+         .doc = "Done one after the other; each entry has one key, the kind of step."},
+        {.path = "streams.*.steps.filter", .type = Type::kExpression, .example = "status = 'PAID'", .also = "where", .doc = "Keeps the records for which this is true."},
+        {.path = "streams.*.steps.map", .map = true, .example = "{id: order_id, eur: amount * rate}", .also = "select mapping project", .doc = "The record becomes exactly these fields."},
+        {.path = "streams.*.steps.map.*", .type = Type::kExpression, .example = "amount * rate", .doc = "A field of the new record."},
+        {.path = "streams.*.steps.set", .map = true, .example = "{eur: amount * rate}", .also = "add", .doc = "Adds these fields or replaces them."},
+        {.path = "streams.*.steps.set.*", .type = Type::kExpression, .example = "amount * rate", .doc = "The field's new value."},
+        {.path = "streams.*.steps.remove", .type = Type::kFieldName, .list = ListForm::kAlso, .example = "[internal_note]", .also = "drop delete", .doc = "Removes top-level fields."},
+        {.path = "streams.*.steps.explode", .type = Type::kFieldName, .map = true, .example = "items", .also = "unnest flatten flatmap", .doc = "Makes one record of each element of an array; the element takes the field's place."},
+        {.path = "streams.*.steps.explode.field", .type = Type::kFieldName, .required = true, .example = "items", .doc = "The array."},
+        {.path = "streams.*.steps.explode.as", .type = Type::kFieldName, .default_value = "the field itself", .example = "item", .doc = "Where the element goes."},
+        {.path = "streams.*.steps.aggregate", .map = true, .example = "{by: customer_id, window: {tumbling: 1m}, fields: {orders: count(*)}}", .also = "group window",
+         .doc = "One result per group and window: the `by` fields, `window_start` and `window_end` in epoch milliseconds, then `fields`."},
+        {.path = "streams.*.steps.aggregate.by", .type = Type::kFieldName, .list = ListForm::kAlso, .default_value = "one group per partition", .example = "customer_id", .also = "group_by key", .doc = "The fields that make a group."},
+        {.path = "streams.*.steps.aggregate.window", .map = true, .required = true, .example = "{tumbling: 1m, grace: 30s}", .doc = "Which records belong together in event time."},
+        {.path = "streams.*.steps.aggregate.window.tumbling", .type = Type::kDuration, .required = true, .min = 1, .max = kYear, .example = "1m", .also = "size tumble", .doc = "Windows of this size, side by side, from the epoch on."},
+        {.path = "streams.*.steps.aggregate.window.offset", .type = Type::kDuration, .max = kYear, .default_value = "0s", .example = "15m", .doc = "Moves the start of every window; less than the size."},
+        {.path = "streams.*.steps.aggregate.window.grace", .type = Type::kDuration, .max = kYear, .default_value = "0s", .example = "30s", .also = "allowed_lateness lateness",
+         .doc = "How long after its end a window still takes records. Later ones go to `<stream>.late`."},
+        {.path = "streams.*.steps.aggregate.emit", .type = Type::kEnum, .values = "on_close", .default_value = "on_close", .example = "on_close", .doc = "When results come: once, when the window closes at its end plus `grace`."},
+        {.path = "streams.*.steps.aggregate.fields", .map = true, .required = true, .example = "{orders: count(*), revenue: sum(amount)}", .also = "select aggregates", .doc = "The results' fields."},
+        {.path = "streams.*.steps.aggregate.fields.*", .type = Type::kExpression, .example = "sum(amount) FILTER (WHERE amount > 0)", .doc = "An expression over aggregate functions."},
+        {.path = "streams.*.to", .type = Type::kTopic, .map = true, .list = ListForm::kAlso, .example = "revenue-per-minute", .also = "output outputs sink sinks",
+         .doc = "The topic of the results; or where each goes, as one entry or a list of which the first match wins. Without it the stream feeds other streams only."},
+        {.path = "streams.*.to.topic", .type = Type::kTopic, .one_of = true, .example = "orders-eu", .doc = "A Kafka topic."},
+        {.path = "streams.*.to.file", .type = Type::kPath, .one_of = true, .example = "\"-\"", .also = "path", .doc = "A file of JSON lines instead; `-` is standard output."},
+        {.path = "streams.*.to.when", .type = Type::kExpression, .default_value = "true", .example = "country IN ('DE', 'FR')", .also = "if filter condition", .doc = "Which results this entry takes."},
+        {.path = "streams.*.to.key", .type = Type::kExpression, .default_value = "the group, else the record's key", .example = "customer_id", .doc = "The key of the written record."},
+        {.path = "streams.*.to.partition", .type = Type::kExpression, .default_value = "by the key", .example = "0", .doc = "The partition of the written record."},
+        {.path = "streams.*.to.headers", .map = true, .example = "{region: country}", .doc = "Headers of the written record."},
+        {.path = "streams.*.to.headers.*", .type = Type::kExpression, .example = "country", .doc = "The header's value."},
+    };
+    return table;
+}
+// clang-format on
+
+const Field& root_field() {
+    static const Field root{.path = "", .map = true, .doc = "A pipeline."};
+    return root;
+}
+
+std::vector<const Field*> children(const Field& parent) {
+    std::vector<const Field*> result;
+    const size_t prefix = parent.path.empty() ? 0 : parent.path.size() + 1;
+    for (const Field& field : fields()) {
+        if (field.path.size() <= prefix) continue;
+        if (prefix > 0 && (field.path.substr(0, prefix - 1) != parent.path || field.path[prefix - 1] != '.'))
+            continue;
+        if (field.path.find('.', prefix) == std::string_view::npos) result.push_back(&field);
+    }
+    return result;
+}
+
+const Field* child_field(const Field& parent, std::string_view key) {
+    const Field* any = nullptr;
+    for (const Field* field : children(parent)) {
+        const std::string_view name = last_segment(field->path);
+        if (name == "*") {
+            any = field;
+        } else if (name == key) {
+            return field;
+        }
+    }
+    return any;
+}
+
+std::string_view last_segment(std::string_view path) {
+    const size_t dot = path.rfind('.');
+    return dot == std::string_view::npos ? path : path.substr(dot + 1);
+}
+
+std::vector<std::string_view> words(std::string_view text) {
+    std::vector<std::string_view> result;
+    while (!text.empty()) {
+        const size_t space = std::min(text.find(' '), text.size());
+        result.push_back(text.substr(0, space));
+        text.remove_prefix(std::min(space + 1, text.size()));
+    }
+    return result;
+}
+
+std::string_view type_name(Type type) {
+    switch (type) {
+        case Type::kNone: return "";
+        case Type::kPath: return "a path";
+        case Type::kPipelineName: return "a name such as revenue-per-minute";
+        case Type::kTopic: return "a topic name";
+        case Type::kInput: return "the name of a source or stream";
+        case Type::kExpression: return "an expression";
+        case Type::kFieldName: return "a field name";
+        case Type::kDuration: return "a duration such as 250ms, 5s or 1m30s";
+        case Type::kStart:
+            return "earliest, latest, an instant such as 2026-01-01T00:00:00Z, or a time ago such as -1h";
+        case Type::kInteger: return "a whole number";
+        case Type::kOrdinal: return "a whole number, or a name that ends in -<number>";
+        case Type::kEnum: return "one of a few words";
+        case Type::kAddress: return "host:port, or none";
+        case Type::kWorkers: return "auto, a number, or a CPU list such as \"2-5,7\"";
+        case Type::kInstance: return "index/count such as 0/3";
+        case Type::kProperty: return "a text or number";
+    }
+    return "";
+}
+
+}  // namespace weir::config

@@ -1,0 +1,350 @@
+#include "config/load.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "config/check.h"
+#include "config/scalar.h"
+#include "config/topology.h"
+#include "config/yaml.h"
+
+namespace weir::config {
+namespace {
+
+constexpr int64_t kExactlyOnceIntervalMs = 100;
+constexpr int64_t kAtLeastOnceIntervalMs = 1'000;
+
+// One byte more than is taken tells "too large" without reading on.
+std::optional<std::string> read_at_most(const std::string& path, size_t limit) {
+    std::ifstream in(path, std::ios::binary);
+    if (!in) return std::nullopt;
+    std::string text(limit + 1, '\0');
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    if (in.bad() || (in.gcount() == 0 && !in.eof()))
+        return std::nullopt;  // A directory opens, but does not read.
+    text.resize(static_cast<size_t>(in.gcount()));
+    return text;
+}
+
+Mark key_mark(const Node& map, std::string_view key) {
+    for (const Node& candidate : map.keys) {
+        if (candidate.value == key) return candidate.mark;
+    }
+    return map.mark;
+}
+
+// The value of a key that takes a scalar; empty where it is missing or something else, which the field checks
+// have told already.
+const std::string& scalar(const Node& map, std::string_view key) {
+    static const std::string none;
+    const Node* node = map.find(key);
+    return node != nullptr && node->is_scalar() ? node->value : none;
+}
+
+void read_duration(const Node& map, std::string_view key, int64_t& into) {
+    if (const auto duration = parse_duration(scalar(map, key))) into = *duration;
+}
+
+// "One or a list": calls `use` with each item.
+template <class Use>
+void for_each_item(const Node* node, Use use) {
+    if (node == nullptr) return;
+    if (node->kind != NodeKind::kSequence) {
+        use(*node);
+        return;
+    }
+    for (const Node& item : node->items) use(item);
+}
+
+// Builds the structs out of a checked tree. What the checks refused reads as absent here.
+class Builder {
+public:
+    Builder(std::string_view source, Diagnostics& diagnostics) : source_(source), diagnostics_(diagnostics) {}
+
+    Pipeline build(const Node& root) {
+        Pipeline pipeline;
+        pipeline.name = scalar(root, "name");
+        read_kafka(root, pipeline.kafka);
+        const bool at_least_once = scalar(root, "guarantee") == "at_least_once";
+        pipeline.guarantee = at_least_once ? Guarantee::kAtLeastOnce : Guarantee::kExactlyOnce;
+        pipeline.commit_interval_ms = at_least_once ? kAtLeastOnceIntervalMs : kExactlyOnceIntervalMs;
+        read_duration(root, "commit_interval", pipeline.commit_interval_ms);
+        pipeline.workers = parse_workers(scalar(root, "workers")).value_or(Workers{});
+        read_instance(root, pipeline.instance);
+        if (const Node* state = root.find("state"); state != nullptr && !scalar(*state, "dir").empty()) {
+            pipeline.state_dir = scalar(*state, "dir");
+        }
+        if (const Node* admin = root.find("admin"); admin != nullptr && !scalar(*admin, "listen").empty()) {
+            const std::string& listen = scalar(*admin, "listen");
+            pipeline.admin_listen = listen == "none" ? "" : listen;
+        }
+        read_on_error(root, pipeline.on_error);
+        each_part(root, "sources", [&](const Node& key, const Node& node) {
+            pipeline.sources.push_back(read_source(key, node));
+        });
+        each_part(root, "streams", [&](const Node& key, const Node& node) {
+            pipeline.streams.push_back(read_stream(key, node));
+        });
+        return pipeline;
+    }
+
+private:
+    template <class Use>
+    void each_part(const Node& root, std::string_view key, Use use) {
+        const Node* parts = root.find(key);
+        if (parts == nullptr || !parts->is_map()) return;
+        if (parts->items.empty()) {
+            diagnostics_.error("W0054", key_mark(root, key), fmt::format("`{}` is empty", key),
+                               "a pipeline needs at least one");
+        }
+        for (size_t i = 0; i < parts->items.size(); ++i) use(parts->keys[i], parts->items[i]);
+    }
+
+    static void read_properties(const Node& map, std::vector<KafkaProperty>& into) {
+        if (!map.is_map()) return;  // Told by the field checks.
+        for (size_t i = 0; i < map.items.size(); ++i) {
+            const Node& item = map.items[i];
+            if (item.is_scalar())
+                into.push_back({map.keys[i].value, item.value, item.secret, map.keys[i].mark});
+        }
+    }
+
+    static void read_kafka(const Node& root, KafkaConfig& kafka) {
+        const Node* node = root.find("kafka");
+        if (node == nullptr) return;
+        kafka.present = true;
+        kafka.mark = key_mark(root, "kafka");
+        read_properties(*node, kafka.common);
+        if (const Node* side = node->find("consumer")) read_properties(*side, kafka.consumer);
+        if (const Node* side = node->find("producer")) read_properties(*side, kafka.producer);
+    }
+
+    void read_instance(const Node& root, Instance& instance) {
+        const Node* node = root.find("instance");
+        if (node == nullptr) return;
+        std::optional<Instance> read;
+        if (node->is_scalar()) {
+            read = parse_instance(node->value);
+        } else {
+            const auto index = parse_ordinal(scalar(*node, "index"));
+            const auto count = parse_integer(scalar(*node, "count"));
+            if (index && count) read = Instance{*index, *count};
+        }
+        if (!read) return;
+        instance = *read;
+        if (instance.index < instance.count) return;
+        diagnostics_.error("W0024", node->is_scalar() ? node->mark : key_mark(root, "instance"),
+                           fmt::format("there is no instance {} of {}", instance.index, instance.count),
+                           instance.count == 0
+                               ? "the count is at least 1"
+                               : fmt::format("the index is from 0 to {}", instance.count - 1));
+    }
+
+    static void read_policy(const Node& map, std::string_view key, ErrorPolicy& policy) {
+        const Node* node = map.find(key);
+        if (node == nullptr) return;
+        if (node->is_scalar()) {
+            policy = {node->value == "skip" ? ErrorAction::kSkip : ErrorAction::kFail, ""};
+        } else if (!scalar(*node, "dead_letter").empty()) {
+            policy = {ErrorAction::kDeadLetter, scalar(*node, "dead_letter")};
+        }
+    }
+
+    void read_on_error(const Node& root, OnError& on_error) {
+        const Node* node = root.find("on_error");
+        if (node == nullptr) return;
+        on_error.mark = key_mark(root, "on_error");
+        if (node->is_map() && node->items.empty()) {
+            diagnostics_.error("W0014", on_error.mark, "`on_error` says nothing",
+                               "takes dead_letter, or decode, expression, produce");
+        }
+        for (ErrorPolicy* policy : {&on_error.decode, &on_error.expression, &on_error.produce}) {
+            read_policy(root, "on_error", *policy);
+        }
+        read_policy(*node, "decode", on_error.decode);
+        read_policy(*node, "expression", on_error.expression);
+        read_policy(*node, "produce", on_error.produce);
+    }
+
+    static void read_watermark(const Node* node, Watermark& watermark) {
+        if (node == nullptr) return;
+        if (node->is_scalar()) {
+            if (const auto delay = parse_duration(node->value)) watermark.max_delay_ms = *delay;
+            return;
+        }
+        read_duration(*node, "max_delay", watermark.max_delay_ms);
+        read_duration(*node, "idle_timeout", watermark.idle_timeout_ms);
+        read_duration(*node, "max_ahead", watermark.max_ahead_ms);
+        const std::string& idle = scalar(*node, "when_all_idle");
+        if (idle == "hold") watermark.when_all_idle = WhenAllIdle::kHold;
+        if (idle == "advance") watermark.when_all_idle = WhenAllIdle::kAdvance;
+    }
+
+    [[nodiscard]] std::optional<Text> expression(const Node& map, std::string_view key) const {
+        const Node* node = map.find(key);
+        if (node == nullptr || !node->is_scalar()) return std::nullopt;
+        return to_text(source_, *node);
+    }
+
+    Source read_source(const Node& key, const Node& node) const {
+        Source source;
+        source.name = key.value;
+        source.mark = key.mark;
+        for_each_item(node.find("topic"), [&](const Node& topic) {
+            if (topic.is_scalar()) source.topics.push_back(topic.value);
+        });
+        source.file = scalar(node, "file");
+        const std::string& format = scalar(node, "format");
+        if (format == "string") source.format = Format::kString;
+        if (format == "bytes") source.format = Format::kBytes;
+        source.keyed_by = scalar(node, "keyed_by");
+        if (const Node* keyed_by = node.find("keyed_by")) source.keyed_by_mark = keyed_by->mark;
+        source.timestamp = expression(node, "timestamp");
+        read_watermark(node.find("watermark"), source.watermark);
+        source.start = parse_start(scalar(node, "start")).value_or(Start{});
+        return source;
+    }
+
+    Stream read_stream(const Node& key, const Node& node) const {
+        Stream stream;
+        stream.name = key.value;
+        stream.mark = key.mark;
+        for_each_item(node.find("from"), [&](const Node& from) {
+            if (from.is_scalar() && !from.value.empty())
+                stream.from.push_back({from.value, from.mark, {}, false});
+        });
+        for_each_item(node.find("steps"), [&](const Node& step) {
+            if (!step.is_map()) return;  // Told by the field checks.
+            for (size_t i = 0; i < step.items.size(); ++i)
+                read_step(step.keys[i], step.items[i], stream.steps);
+        });
+        for_each_item(node.find("to"), [&](const Node& to) { stream.to.push_back(read_route(to)); });
+        return stream;
+    }
+
+    void read_step(const Node& key, const Node& node, std::vector<Step>& steps) const {
+        Step step;
+        step.mark = key.mark;
+        if (key.value == "filter" && node.is_scalar()) {
+            step.step = FilterStep{to_text(source_, node)};
+        } else if (key.value == "map") {
+            step.step = MapStep{expressions(&node)};
+        } else if (key.value == "set") {
+            step.step = SetStep{expressions(&node)};
+        } else if (key.value == "remove") {
+            step.step = RemoveStep{texts(&node)};
+        } else if (key.value == "explode") {
+            step.step = read_explode(node);
+        } else if (key.value == "aggregate") {
+            step.step = read_aggregate(key, node);
+        } else {
+            return;
+        }
+        steps.push_back(std::move(step));
+    }
+
+    [[nodiscard]] std::vector<Text> texts(const Node* node) const {
+        std::vector<Text> result;
+        for_each_item(node, [&](const Node& item) {
+            if (item.is_scalar()) result.push_back(to_text(source_, item));
+        });
+        return result;
+    }
+
+    [[nodiscard]] std::vector<NamedExpression> expressions(const Node* node) const {
+        std::vector<NamedExpression> result;
+        if (node == nullptr || !node->is_map()) return result;  // Told by the field checks.
+        for (size_t i = 0; i < node->items.size(); ++i) {
+            if (!node->items[i].is_scalar()) continue;
+            result.push_back({node->keys[i].value, node->keys[i].mark, to_text(source_, node->items[i])});
+        }
+        return result;
+    }
+
+    [[nodiscard]] ExplodeStep read_explode(const Node& node) const {
+        if (node.is_scalar()) return {to_text(source_, node), ""};
+        return {expression(node, "field").value_or(Text{}), scalar(node, "as")};
+    }
+
+    [[nodiscard]] AggregateStep read_aggregate(const Node& key, const Node& node) const {
+        AggregateStep aggregate;
+        aggregate.mark = key.mark;
+        aggregate.by = texts(node.find("by"));
+        aggregate.fields = expressions(node.find("fields"));
+        if (const Node* window = node.find("window")) {
+            aggregate.window.mark = key_mark(node, "window");
+            read_duration(*window, "tumbling", aggregate.window.size_ms);
+            read_duration(*window, "offset", aggregate.window.offset_ms);
+            read_duration(*window, "grace", aggregate.window.grace_ms);
+        }
+        return aggregate;
+    }
+
+    [[nodiscard]] Route read_route(const Node& node) const {
+        Route route;
+        route.mark = node.mark;
+        if (node.is_scalar()) {
+            route.topic = node.value;
+            return route;
+        }
+        route.topic = scalar(node, "topic");
+        route.file = scalar(node, "file");
+        route.when = expression(node, "when");
+        route.key = expression(node, "key");
+        route.partition = expression(node, "partition");
+        route.headers = expressions(node.find("headers"));
+        return route;
+    }
+
+    std::string_view source_;
+    Diagnostics& diagnostics_;
+};
+
+}  // namespace
+
+LoadOptions system_options() {
+    LoadOptions options;
+    options.environment = [](const std::string& name) -> std::optional<std::string> {
+        const char* value = std::getenv(name.c_str());
+        if (value == nullptr) return std::nullopt;
+        return value;
+    };
+    options.read_file = [](const std::string& path) -> std::optional<std::string> {
+        auto text = read_at_most(path, kMaxFileBytes);
+        if (text && text->size() > kMaxFileBytes) return std::nullopt;
+        return text;
+    };
+    return options;
+}
+
+Loaded load_text(std::string path, std::string text, const LoadOptions& options) {
+    Loaded loaded;
+    loaded.source = normalised(text);
+    auto root = read_yaml(loaded.source, loaded.diagnostics);
+    if (root) {
+        const SecretOffsets secrets = check_fields(*root, loaded.source, options, loaded.diagnostics);
+        loaded.pipeline = Builder(loaded.source, loaded.diagnostics).build(*root);
+        check_topology(loaded.pipeline, loaded.diagnostics);
+        for (const size_t offset : secrets) {
+            if (loaded.source[offset] != '\n') loaded.source[offset] = '*';
+        }
+    }
+    loaded.pipeline.path = std::move(path);
+    return loaded;
+}
+
+Loaded load_file(const std::string& path, const LoadOptions& options) {
+    auto text = read_at_most(path, kMaxFileBytes);
+    if (text) return load_text(path, std::move(*text), options);
+    Loaded loaded;
+    loaded.pipeline.path = path;
+    loaded.diagnostics.error("W0001", {}, "the file cannot be read", "",
+                             "check the path and who may read it");
+    return loaded;
+}
+
+}  // namespace weir::config

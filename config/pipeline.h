@@ -1,0 +1,190 @@
+// A pipeline file as plain data: what load() makes of the YAML and what the planner reads. No behaviour,
+// no operator, no Kafka. Expressions are kept as text with their place in the file.
+//
+// Units: durations are milliseconds, sizes bytes, instants milliseconds since the Unix epoch.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace weir::config {
+
+// A place in a file, 1-based. `length` is in bytes and stays within the line.
+struct Mark {
+    int32_t line = 0;
+    int32_t column = 0;
+    int32_t length = 1;
+};
+
+// A scalar with its place. For an expression, position(i) is the place of its i-th byte, also in
+// quoted and block scalars.
+struct Text {
+    std::string value;
+    Mark mark;
+    std::vector<Mark> positions;   // Empty: the bytes follow `mark` on one line.
+    bool is_plain_number = false;  // Written as a bare YAML number or boolean: a literal in map and set.
+
+    [[nodiscard]] Mark position(size_t byte) const {
+        if (byte < positions.size()) return positions[byte];
+        return {mark.line, mark.column + static_cast<int32_t>(byte), 1};
+    }
+};
+
+enum class Guarantee : uint8_t { kExactlyOnce, kAtLeastOnce };
+enum class ErrorAction : uint8_t { kFail, kSkip, kDeadLetter };
+
+struct ErrorPolicy {
+    ErrorAction action = ErrorAction::kFail;
+    std::string dead_letter_topic;  // For kDeadLetter.
+};
+
+// `on_error`, whole or per stage.
+struct OnError {
+    ErrorPolicy decode;
+    ErrorPolicy expression;
+    ErrorPolicy produce;
+    Mark mark;
+};
+
+struct KafkaProperty {
+    std::string name;
+    std::string value;
+    bool secret = false;
+    Mark mark;
+};
+
+struct KafkaConfig {
+    std::vector<KafkaProperty> common;
+    std::vector<KafkaProperty> consumer;
+    std::vector<KafkaProperty> producer;
+    bool present = false;  // A pipeline of files needs no `kafka:`.
+    Mark mark;
+};
+
+struct Workers {
+    bool automatic = true;      // As many as there are CPUs to run on.
+    int32_t count = 0;          // Otherwise this many …
+    std::vector<int32_t> cpus;  // … pinned to these CPUs, when given (then count == cpus.size()).
+};
+
+struct Instance {
+    int32_t index = 0;
+    int32_t count = 1;
+};
+
+enum class Format : uint8_t { kJson, kString, kBytes };
+
+struct Start {
+    enum class Kind : uint8_t { kEarliest, kLatest, kInstant, kAgo } kind = Kind::kEarliest;
+    int64_t milliseconds = 0;  // kInstant: since the epoch; kAgo: before now, positive.
+};
+
+enum class WatermarkStrategy : uint8_t { kBoundedOutOfOrderness };
+enum class WhenAllIdle : uint8_t { kTick, kHold, kAdvance };
+
+struct Watermark {
+    WatermarkStrategy strategy = WatermarkStrategy::kBoundedOutOfOrderness;
+    int64_t max_delay_ms = 5'000;
+    int64_t idle_timeout_ms = 30'000;
+    WhenAllIdle when_all_idle = WhenAllIdle::kTick;
+    int64_t max_ahead_ms = 600'000;
+};
+
+struct Source {
+    std::string name;
+    std::vector<std::string> topics;  // Kafka; empty for a file.
+    std::string file;                 // A path, or "-" for standard input; empty for Kafka.
+    Format format = Format::kJson;
+    std::string keyed_by;  // Field path; empty: not declared.
+    Mark keyed_by_mark;
+    std::optional<Text> timestamp;
+    Watermark watermark;
+    Start start;
+    Mark mark;
+};
+
+struct NamedExpression {
+    std::string name;
+    Mark name_mark;
+    Text expression;
+};
+
+struct FilterStep {
+    Text condition;
+};
+struct MapStep {  // The record becomes exactly these fields.
+    std::vector<NamedExpression> fields;
+};
+struct SetStep {  // Adds or replaces top-level fields.
+    std::vector<NamedExpression> fields;
+};
+struct RemoveStep {
+    std::vector<Text> fields;  // Top-level names.
+};
+struct ExplodeStep {  // One record per element; the element replaces the field, or goes to `as`.
+    Text field;
+    std::string as;  // Empty: the field itself.
+};
+
+struct TumblingWindow {
+    int64_t size_ms = 0;
+    int64_t offset_ms = 0;
+    int64_t grace_ms = 0;
+    Mark mark;
+};
+
+enum class Emit : uint8_t { kOnClose };
+
+struct AggregateStep {
+    std::vector<Text> by;  // Field paths; may be empty: one group per shard.
+    TumblingWindow window;
+    Emit emit = Emit::kOnClose;
+    std::vector<NamedExpression> fields;
+    Mark mark;
+};
+
+struct Step {
+    std::variant<FilterStep, MapStep, SetStep, RemoveStep, ExplodeStep, AggregateStep> step;
+    Mark mark;
+};
+
+struct Route {
+    std::string topic;  // Kafka; empty for a file.
+    std::string file;   // A path, or "-" for standard output.
+    std::optional<Text> when;
+    std::optional<Text> key;
+    std::optional<Text> partition;
+    std::vector<NamedExpression> headers;
+    Mark mark;
+};
+
+struct Stream {
+    std::string name;
+    std::vector<Text> from;  // Names of sources, streams, or "<stream>.late".
+    std::vector<Step> steps;
+    std::vector<Route> to;  // First match wins; empty: feeds other streams only.
+    Mark mark;
+};
+
+struct Pipeline {
+    std::string path;  // As given on the command line.
+    std::string name;
+    KafkaConfig kafka;
+    Guarantee guarantee = Guarantee::kExactlyOnce;
+    int64_t commit_interval_ms = 100;
+    Workers workers;
+    Instance instance;
+    std::string state_dir = "/var/lib/weir";
+    std::string admin_listen = "127.0.0.1:8480";  // Empty: no listener.
+    OnError on_error;
+    std::vector<Source> sources;  // In file order.
+    std::vector<Stream> streams;  // In file order.
+};
+
+}  // namespace weir::config

@@ -1,0 +1,221 @@
+#include "config/topology.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace weir::config {
+namespace {
+
+constexpr std::string_view kLate = ".late";
+
+// "orders" of "orders.late"; the name itself otherwise.
+std::string_view base_name(std::string_view from) {
+    const bool late = from.size() > kLate.size() && from.substr(from.size() - kLate.size()) == kLate;
+    return late ? from.substr(0, from.size() - kLate.size()) : from;
+}
+
+bool aggregates(const Stream& stream) {
+    return std::any_of(stream.steps.begin(), stream.steps.end(),
+                       [](const Step& step) { return std::holds_alternative<AggregateStep>(step.step); });
+}
+
+class Topology {
+public:
+    Topology(const Pipeline& pipeline, Diagnostics& diagnostics)
+        : pipeline_(pipeline), diagnostics_(diagnostics) {
+        for (const Source& source : pipeline.sources) sources_.try_emplace(source.name, &source);
+        for (const Stream& stream : pipeline.streams) streams_.try_emplace(stream.name, &stream);
+    }
+
+    void check() {
+        check_names();
+        for (const Stream& stream : pipeline_.streams) {
+            for (const Text& from : stream.from) check_input(from);
+            check_routes(stream);
+            for (const Step& step : stream.steps) check_window(step);
+        }
+        check_cycles();
+        check_places();
+        check_used();
+    }
+
+private:
+    void check_names() {
+        for (const Stream& stream : pipeline_.streams) {
+            const auto source = sources_.find(stream.name);
+            if (source == sources_.end()) continue;
+            diagnostics_.error("W0053", stream.mark,
+                               fmt::format("`{}` is the name of a source and of a stream", stream.name),
+                               fmt::format("the source is in line {}", source->second->mark.line),
+                               "`from` could mean either: rename one of them");
+        }
+    }
+
+    void check_input(const Text& from) {
+        const std::string_view name = base_name(from.value);
+        const bool late = name.size() != from.value.size();
+        const auto stream = streams_.find(name);
+        if (stream == streams_.end() && (late || sources_.find(name) == sources_.end())) {
+            unknown_input(from, name, late);
+        } else if (late && !aggregates(*stream->second)) {
+            diagnostics_.error("W0052", from.mark, fmt::format("`{}` has no late records", name),
+                               "only a stream that aggregates in windows has them");
+        }
+    }
+
+    void unknown_input(const Text& from, std::string_view name, bool late) {
+        if (late && sources_.find(name) != sources_.end()) {
+            diagnostics_.error("W0052", from.mark, fmt::format("the source `{}` has no late records", name),
+                               "only a stream that aggregates in windows has them");
+            return;
+        }
+        std::vector<std::string_view> names;
+        for (const auto& [key, stream] : streams_) names.push_back(key);
+        if (!late) {
+            for (const auto& [key, source] : sources_) names.push_back(key);
+        }
+        const std::string_view near = nearest(name, names);
+        diagnostics_.error("W0050", from.mark, fmt::format("there is no source or stream `{}`", name),
+                           names.empty() ? "" : fmt::format("valid: {}", fmt::join(names, ", ")),
+                           near.empty() ? "" : fmt::format("did you mean `{}{}`?", near, late ? kLate : ""));
+    }
+
+    void check_routes(const Stream& stream) {
+        for (size_t i = 0; i + 1 < stream.to.size(); ++i) {
+            if (stream.to[i].when) continue;
+            diagnostics_.warning("W0060", stream.to[i + 1].mark, "this entry of `to` is never reached", "",
+                                 "the first match wins, and the entry before has no `when`");
+            return;
+        }
+    }
+
+    void check_window(const Step& step) {
+        const auto* const aggregate = std::get_if<AggregateStep>(&step.step);
+        if (aggregate == nullptr || aggregate->window.size_ms == 0) return;
+        if (aggregate->window.offset_ms >= aggregate->window.size_ms) {
+            diagnostics_.error("W0023", aggregate->window.mark,
+                               "the window's `offset` is not smaller than its size", "",
+                               "an offset of one size moves nothing: take the remainder");
+        }
+    }
+
+    // Depth first; each cycle is told once, at the `from` that closes it.
+    void check_cycles() {
+        enum class Colour : uint8_t { kWhite, kGrey, kBlack };
+        std::map<std::string_view, Colour> colours;
+        struct Frame {
+            const Stream* stream;
+            size_t next;
+        };
+        for (const Stream& start : pipeline_.streams) {
+            if (colours[start.name] != Colour::kWhite) continue;
+            std::vector<Frame> stack{{&start, 0}};
+            colours[start.name] = Colour::kGrey;
+            while (!stack.empty()) {
+                Frame& top = stack.back();
+                if (top.next == top.stream->from.size()) {
+                    colours[top.stream->name] = Colour::kBlack;
+                    stack.pop_back();
+                    continue;
+                }
+                const Text& from = top.stream->from[top.next++];
+                const auto input = streams_.find(base_name(from.value));
+                if (input == streams_.end()) continue;
+                Colour& colour = colours[input->second->name];
+                if (colour == Colour::kGrey) {
+                    diagnostics_.error("W0051", from.mark,
+                                       fmt::format("`{}` reads its own results", input->first),
+                                       "this closes a circle of streams");
+                } else if (colour == Colour::kWhite) {
+                    colour = Colour::kGrey;
+                    stack.push_back({input->second, 0});
+                }
+            }
+        }
+    }
+
+    // Only where all else is right: otherwise a misspelt `from` or `to` is told once more here.
+    void check_used() {
+        if (diagnostics_.has_errors()) return;
+        std::set<std::string_view> read;
+        for (const Stream& stream : pipeline_.streams) {
+            for (const Text& from : stream.from) {
+                read.insert(from.value);
+                if (base_name(from.value).size() != from.value.size()) late_.insert(base_name(from.value));
+            }
+        }
+        for (const Stream& stream : pipeline_.streams) {
+            if (!stream.to.empty() || read.contains(stream.name)) continue;
+            diagnostics_.error("W0055", stream.mark,
+                               fmt::format("the results of `{}` go nowhere", stream.name),
+                               late_.contains(stream.name) ? "only its late records are read" : "",
+                               "give it a `to`, or read it in another stream's `from`");
+        }
+        for (const Source& source : pipeline_.sources) {
+            if (read.contains(source.name)) continue;
+            diagnostics_.warning("W0059", source.mark,
+                                 fmt::format("no stream reads the source `{}`", source.name));
+        }
+    }
+
+    // Files and topics: what one commit can hold together.
+    void check_places() {
+        const auto first_with = [&](auto member) {
+            return std::find_if(pipeline_.sources.begin(), pipeline_.sources.end(),
+                                [&](const Source& source) { return !(source.*member).empty(); });
+        };
+        const auto none = pipeline_.sources.end();
+        const auto file = first_with(&Source::file);
+        const auto topic = first_with(&Source::topics);
+        if (file != none && topic != none && file != topic) {
+            const Source& later = topic->mark.line > file->mark.line ? *topic : *file;
+            diagnostics_.error("W0056", later.mark, "a pipeline reads files or topics, not both", "",
+                               "split it into two pipelines");
+        }
+
+        bool uses_topics = topic != none;
+        for (const Stream& stream : pipeline_.streams) {
+            for (const Route& route : stream.to) {
+                if (route.topic.empty()) continue;
+                uses_topics = true;
+                if (file == none || topic != none || pipeline_.guarantee != Guarantee::kExactlyOnce) continue;
+                diagnostics_.error("W0057", route.mark, "a file cannot be copied to a topic exactly once",
+                                   "a Kafka transaction cannot hold a file's offset",
+                                   "set `guarantee: at_least_once`");
+            }
+        }
+        const OnError& on_error = pipeline_.on_error;
+        for (const ErrorPolicy* policy : {&on_error.decode, &on_error.expression, &on_error.produce}) {
+            uses_topics = uses_topics || policy->action == ErrorAction::kDeadLetter;
+        }
+        const auto& common = pipeline_.kafka.common;
+        const bool has_brokers = std::any_of(common.begin(), common.end(), [](const KafkaProperty& property) {
+            return property.name == "bootstrap.servers";
+        });
+        if (uses_topics && !has_brokers) {
+            const Mark mark = pipeline_.kafka.present ? pipeline_.kafka.mark : Mark{1, 1, 1};
+            diagnostics_.error("W0043", mark, "topics are used, but `kafka` has no `bootstrap.servers`", "",
+                               "for example: `kafka: {bootstrap.servers: localhost:9092}`");
+        }
+    }
+
+    const Pipeline& pipeline_;
+    Diagnostics& diagnostics_;
+    std::map<std::string_view, const Source*> sources_;
+    std::map<std::string_view, const Stream*> streams_;
+    std::set<std::string_view> late_;  // Streams whose late records are read.
+};
+
+}  // namespace
+
+void check_topology(const Pipeline& pipeline, Diagnostics& diagnostics) {
+    Topology(pipeline, diagnostics).check();
+}
+
+}  // namespace weir::config
