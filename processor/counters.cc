@@ -1,0 +1,72 @@
+#include "processor/counters.h"
+
+#include <algorithm>
+
+#include "processor/graph.h"
+#include "processor/plan.h"
+
+namespace weir::processor {
+
+Counters::Counters(const Plan& plan) : sources(plan.source_names.size()), streams(plan.stream_names.size()) {
+    for (const Node& node : plan.graph->nodes) {
+        if (const auto* exit = std::get_if<ExitNode>(&node.operation)) {
+            streams[node.stream].out.assign(exit->routes.size(), 0);
+        }
+    }
+}
+
+namespace {
+
+// Every member of the two structs is a count, `out` aside.
+using SourceMember = uint64_t SourceCounters::*;
+using StreamMember = uint64_t StreamCounters::*;
+
+constexpr SourceMember kSourceMembers[] = {
+    &SourceCounters::records,          &SourceCounters::bytes,   &SourceCounters::delivered,
+    &SourceCounters::dead_lettered,    &SourceCounters::skipped, &SourceCounters::decode_errors,
+    &SourceCounters::timestamp_errors, &SourceCounters::ahead,   &SourceCounters::key_mismatches};
+static_assert(sizeof(SourceCounters) == std::size(kSourceMembers) * sizeof(uint64_t));
+
+constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
+                                           &StreamCounters::derived,
+                                           &StreamCounters::emitted,
+                                           &StreamCounters::forwarded,
+                                           &StreamCounters::filtered,
+                                           &StreamCounters::merged,
+                                           &StreamCounters::late,
+                                           &StreamCounters::expanded,
+                                           &StreamCounters::dead_lettered,
+                                           &StreamCounters::skipped,
+                                           &StreamCounters::unrouted,
+                                           &StreamCounters::expression_errors,
+                                           &StreamCounters::produce_errors,
+                                           &StreamCounters::windows_closed};
+static_assert(sizeof(StreamCounters) ==
+              std::size(kStreamMembers) * sizeof(uint64_t) + sizeof(std::vector<uint64_t>));
+
+}  // namespace
+
+void Counters::add(const Counters& other) {
+    for (size_t i = 0; i < sources.size() && i < other.sources.size(); ++i)
+        for (const SourceMember member : kSourceMembers) sources[i].*member += other.sources[i].*member;
+    for (size_t i = 0; i < streams.size() && i < other.streams.size(); ++i) {
+        for (const StreamMember member : kStreamMembers) streams[i].*member += other.streams[i].*member;
+        std::vector<uint64_t>& out = streams[i].out;
+        out.resize(std::max(out.size(), other.streams[i].out.size()));
+        for (size_t route = 0; route < other.streams[i].out.size(); ++route)
+            out[route] += other.streams[i].out[route];
+    }
+}
+
+bool Counters::balanced() const {
+    const bool sources_balance = std::all_of(sources.begin(), sources.end(), [](const SourceCounters& c) {
+        return c.records == c.delivered + c.dead_lettered + c.skipped &&
+               c.dead_lettered + c.skipped == c.decode_errors + c.timestamp_errors + c.ahead;
+    });
+    return sources_balance && std::all_of(streams.begin(), streams.end(), [](const StreamCounters& c) {
+               return c.in + c.derived == c.emitted + c.forwarded + c.filtered + c.merged + c.late +
+                                              c.expanded + c.dead_lettered + c.skipped + c.unrouted;
+           });
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,63 @@
+// The record ledger (where did my record go): plain numbers, one set per worker, written by its thread only.
+//
+// Every record that a source reads is delivered to the source's streams, dead-lettered or skipped; every row
+// that enters a stream, or is made in it by explode or by a closing window, ends in exactly one bucket.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace weir::processor {
+
+struct Plan;
+
+struct SourceCounters {
+    uint64_t records = 0;
+    uint64_t bytes = 0;  // Keys and values.
+    // Where they went; the three add up to `records`.
+    uint64_t delivered = 0;
+    uint64_t dead_lettered = 0;
+    uint64_t skipped = 0;
+    // Why they were not delivered; these add up to dead_lettered + skipped.
+    uint64_t decode_errors = 0;
+    uint64_t timestamp_errors = 0;  // NULL or unreadable.
+    uint64_t ahead = 0;             // Further in the future than max_ahead.
+    // Aside: sampled records whose key is not the text of the field that `keyed_by` names.
+    uint64_t key_mismatches = 0;
+};
+
+struct StreamCounters {
+    uint64_t in = 0;       // Rows from sources and other streams.
+    uint64_t derived = 0;  // Rows that explode and aggregates made.
+    // Where they went; these add up to in + derived.
+    uint64_t emitted = 0;    // By one of the stream's routes; split in `out`.
+    uint64_t forwarded = 0;  // The stream has no `to`: handed to the streams that read it.
+    uint64_t filtered = 0;
+    uint64_t merged = 0;  // Into a window's state.
+    uint64_t late = 0;
+    uint64_t expanded = 0;  // By explode, into the derived ones.
+    uint64_t dead_lettered = 0;
+    uint64_t skipped = 0;
+    uint64_t unrouted = 0;  // No route's `when` held.
+    // Aside.
+    uint64_t expression_errors = 0;
+    uint64_t produce_errors = 0;
+    uint64_t windows_closed = 0;
+    std::vector<uint64_t> out;  // Per route.
+};
+
+struct Counters {
+    std::vector<SourceCounters> sources;  // In file order.
+    std::vector<StreamCounters> streams;  // In file order.
+
+    Counters() = default;
+    explicit Counters(const Plan& plan);
+
+    // Adds another worker's counts of the same plan.
+    void add(const Counters& other);
+
+    // Nothing was lost on the way.
+    [[nodiscard]] bool balanced() const;
+};
+
+}  // namespace weir::processor

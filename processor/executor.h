@@ -1,0 +1,96 @@
+// Runs the graph's nodes over a slice of rows: filters narrow, computes fill slots, explode starts a new
+// batch, aggregates take rows in or let windows go, exits write. Depth first: a row's way ends before the
+// next node of the same level sees it; the order of outputs follows from the graph and the input alone.
+//
+// Thread:  the worker that owns the shard.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "processor/aggregate.h"
+#include "processor/arena.h"
+#include "processor/batch.h"
+#include "processor/counters.h"
+#include "processor/dead_letter.h"
+#include "processor/graph.h"
+#include "processor/plan.h"
+#include "processor/watermark.h"
+
+namespace weir::processor {
+
+class Executor {
+public:
+    Executor(const Plan& plan, Watermarks& watermarks, Counters& counters);
+
+    // What holds until the next call: where outputs go, where headers come from, what now() is.
+    void begin(Sink& sink, const Source* source, int64_t wall_ms);
+    // Starts a slice: everything computed for the previous one is dropped.
+    Batch& begin_slice(FrameId frame, size_t rows);
+
+    [[nodiscard]] Result<void> run(const std::vector<NodeId>& nodes, Rows rows);
+
+    // Closes, in order, the windows that the stages' watermarks have passed; true when any was.
+    [[nodiscard]] Result<bool> close_due();
+
+    // --- For the operators ---
+
+    // The expression's values: a column of the batch, or `scratch`.
+    [[nodiscard]] const Column& evaluate(const expr::Expression& expression, const Batch& batch, Rows rows,
+                                         Column& scratch);
+    // A row of a stream failed; `layout` is how it would be written.
+    [[nodiscard]] Result<void> reject(const Node& node, const Batch& batch, uint32_t row,
+                                      const Layout& layout, ErrorName error, std::string_view message);
+
+    [[nodiscard]] Batch& batch(FrameId frame) { return batches_[frame]; }
+    [[nodiscard]] Arena& arena() { return arena_; }
+    [[nodiscard]] Sink& sink() { return *sink_; }
+    [[nodiscard]] DeadLetters& dead_letters() { return dead_letters_; }
+    [[nodiscard]] const Watermarks& watermarks() const { return watermarks_; }
+    [[nodiscard]] StreamCounters& counters(size_t stream) { return counters_.streams[stream]; }
+    [[nodiscard]] Aggregate& aggregate(StageId stage) { return *aggregates_[stage]; }
+    [[nodiscard]] const Aggregate& aggregate(StageId stage) const { return *aggregates_[stage]; }
+    [[nodiscard]] const Graph& graph() const { return graph_; }
+
+private:
+    // Buffers of one node, reused from slice to slice.
+    struct Scratch {
+        std::vector<uint32_t> rows;
+        std::vector<uint16_t> routes;
+        std::vector<Column> columns;
+        std::vector<std::string> texts;
+        std::vector<Header> headers;
+    };
+
+    [[nodiscard]] Result<void> run_node(NodeId id, Rows rows);
+    [[nodiscard]] Result<void> filter(const Node& node, const FilterNode& filter, Scratch& scratch,
+                                      Rows rows);
+    [[nodiscard]] Result<void> compute(const Node& node, const ComputeNode& compute, Scratch& scratch,
+                                       Rows rows);
+    [[nodiscard]] Result<void> explode(const Node& node, const ExplodeNode& explode, Scratch& scratch,
+                                       Rows rows);
+    [[nodiscard]] Result<void> exit(const Node& node, const ExitNode& exit, Scratch& scratch, Rows rows);
+    [[nodiscard]] Result<void> emit(const Node& node, const ExitNode& exit, size_t route, Scratch& scratch,
+                                    uint32_t row);
+    [[nodiscard]] Result<void> choose_routes(const Node& node, const ExitNode& exit, Scratch& scratch,
+                                             Rows rows);
+
+    const Plan& plan_;
+    const Graph& graph_;
+    Watermarks& watermarks_;
+    Counters& counters_;
+    DeadLetters dead_letters_;
+    Arena arena_;
+    std::vector<Batch> batches_;                          // By frame.
+    std::vector<Scratch> scratch_;                        // By node.
+    std::vector<std::unique_ptr<Aggregate>> aggregates_;  // By stage.
+    Sink* sink_ = nullptr;
+    const Source* source_ = nullptr;
+    int64_t wall_ms_ = 0;
+};
+
+}  // namespace weir::processor

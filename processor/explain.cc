@@ -1,0 +1,236 @@
+#include <fmt/format.h>
+
+#include "processor/expr/jsonb.h"
+#include "processor/planner.h"
+
+namespace weir::processor {
+namespace {
+
+std::string join(const std::vector<std::string>& parts, const char* separator = ", ") {
+    std::string out;
+    for (const std::string& part : parts) out += (out.empty() ? "" : separator) + part;
+    return out;
+}
+
+std::string values(const std::vector<config::NamedExpression>& fields) {
+    std::vector<std::string> parts;
+    for (const auto& field : fields) parts.push_back(field.name + ": " + field.expression.value);
+    return join(parts);
+}
+
+std::string texts(const std::vector<config::Text>& list) {
+    std::vector<std::string> parts;
+    for (const auto& text : list) parts.push_back(text.value);
+    return join(parts);
+}
+
+const char* idle_text(config::WhenAllIdle when) {
+    switch (when) {
+        case config::WhenAllIdle::kTick: return "event time ticks on at wall speed";
+        case config::WhenAllIdle::kHold: return "event time stays";
+        case config::WhenAllIdle::kAdvance: return "event time jumps to the newest source's";
+    }
+    return "";
+}
+
+std::string policy_text(const config::ErrorPolicy& policy) {
+    switch (policy.action) {
+        case config::ErrorAction::kFail: return "stop the pipeline";
+        case config::ErrorAction::kSkip: return "count and leave out";
+        case config::ErrorAction::kDeadLetter: return "to topic " + policy.dead_letter_topic;
+    }
+    return "";
+}
+
+std::string route_text(const config::Route& route) {
+    std::string out = route.topic.empty() ? "file " + route.file : "topic " + route.topic;
+    if (route.when) out += " when " + route.when->value;
+    if (route.key) out += ", key " + route.key->value;
+    if (route.partition) out += ", partition " + route.partition->value;
+    return out;
+}
+
+const Stage* stage_of(const Graph& graph, size_t stream, size_t step) {
+    for (const Stage& stage : graph.stages) {
+        if (stage.stream == stream && stage.step_index == step) return &stage;
+    }
+    return nullptr;
+}
+
+void explain_source(const config::Source& source, std::string& out) {
+    out += fmt::format("source {}\n", source.name);
+    out += source.file.empty() ? fmt::format("  reads      topic {}\n", join(source.topics, ", topic "))
+                               : fmt::format("  reads      file {}\n", source.file);
+    out += fmt::format("  key        {}\n", source.keyed_by.empty()
+                                                ? "not declared (keyed_by): only _key can be grouped by"
+                                                : source.keyed_by + ", checked on a sample of records");
+    out += fmt::format("  event time {}\n",
+                       source.timestamp ? source.timestamp->value : "the record's timestamp (default)");
+    const config::Watermark& w = source.watermark;
+    out += fmt::format(
+        "  watermark  largest event time - {}, per partition; idle after {} at the log's end; all idle: {}; "
+        "records more than {} ahead go to on_error\n",
+        duration_text(w.max_delay_ms), duration_text(w.idle_timeout_ms), idle_text(w.when_all_idle),
+        duration_text(w.max_ahead_ms));
+}
+
+void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
+    std::string feeds;
+    for (const Feed& feed : stage.feeds) {
+        feeds += (feeds.empty() ? "" : ", ") + pipeline.sources[feed.source].name;
+        if (feed.lag_ms > 0) feeds += " - " + duration_text(feed.lag_ms);
+    }
+    out += fmt::format(
+        "       keys       a group lies on one partition: `by` holds the key of its topic; "
+        "nothing is repartitioned\n");
+    out += fmt::format(
+        "       state      one row per group of an open window, tables {} and {}; freed when the window "
+        "closes\n",
+        stage.table, stage.table + 1);
+    out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n", feeds);
+    out += fmt::format(
+        "       closes     once, when the watermark reaches the window's end + {}; later records go to "
+        "{}.late\n",
+        duration_text(stage.window.grace_ms), pipeline.streams[stage.stream].name);
+}
+
+void explain_stream(const config::Pipeline& pipeline, const Graph& graph, size_t index, std::string& out) {
+    const config::Stream& stream = pipeline.streams[index];
+    out += fmt::format("stream {}\n  from {}\n", stream.name, texts(stream.from));
+    for (size_t i = 0; i < stream.steps.size(); ++i) {
+        out += fmt::format("  [{}] {}\n", i, describe(stream.steps[i]));
+        if (const Stage* stage = stage_of(graph, index, i)) explain_stage(pipeline, *stage, out);
+    }
+    for (const config::Route& route : stream.to) out += fmt::format("  to {}\n", route_text(route));
+    if (stream.to.empty()) out += "  to the streams that read it\n";
+}
+
+std::string quoted(std::string_view text) {
+    std::string out;
+    expr::append_json_string(text, out);
+    return out;
+}
+
+std::string quoted_list(const std::vector<std::string>& list) {
+    std::vector<std::string> parts;
+    for (const auto& text : list) parts.push_back(quoted(text));
+    return "[" + join(parts, ",") + "]";
+}
+
+std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, const Graph& graph) {
+    std::vector<std::string> sources;
+    for (const config::Source& source : pipeline.sources) {
+        sources.push_back(fmt::format(
+            R"({{"name":{},"topics":{},"file":{},"keyed_by":{},)"
+            R"("timestamp":{},"max_delay_ms":{},"idle_timeout_ms":{},"max_ahead_ms":{}}})",
+            quoted(source.name), quoted_list(source.topics),
+            source.file.empty() ? "null" : quoted(source.file),
+            source.keyed_by.empty() ? "null" : quoted(source.keyed_by),
+            source.timestamp ? quoted(source.timestamp->value) : "null", source.watermark.max_delay_ms,
+            source.watermark.idle_timeout_ms, source.watermark.max_ahead_ms));
+    }
+    std::vector<std::string> streams;
+    for (size_t index = 0; index < pipeline.streams.size(); ++index) {
+        const config::Stream& stream = pipeline.streams[index];
+        std::vector<std::string> from;
+        for (const auto& text : stream.from) from.push_back(text.value);
+        std::vector<std::string> steps;
+        for (size_t i = 0; i < stream.steps.size(); ++i) {
+            const Stage* stage = stage_of(graph, index, i);
+            steps.push_back(stage == nullptr
+                                ? fmt::format(R"({{"step":{}}})", quoted(describe(stream.steps[i])))
+                                : fmt::format(R"({{"step":{},"state_table":{},"grace_ms":{}}})",
+                                              quoted(describe(stream.steps[i])), stage->table,
+                                              stage->window.grace_ms));
+        }
+        std::vector<std::string> routes;
+        for (const config::Route& route : stream.to) routes.push_back(route_text(route));
+        streams.push_back(fmt::format(R"({{"name":{},"from":{},"steps":[{}],"to":{}}})", quoted(stream.name),
+                                      quoted_list(from), join(steps, ","), quoted_list(routes)));
+    }
+    return fmt::format(R"({{"name":{},"stateful":{},"sources":[{}],"streams":[{}]}})", quoted(plan.name),
+                       !graph.stages.empty(), join(sources, ","), join(streams, ",")) +
+           "\n";
+}
+
+std::string explain_dot(const config::Pipeline& pipeline) {
+    std::string out = fmt::format("digraph {} {{\n  rankdir=LR;\n", quoted(pipeline.name));
+    for (const config::Source& source : pipeline.sources) {
+        out += fmt::format("  {} [shape=cylinder];\n", quoted(source.name));
+    }
+    for (const config::Stream& stream : pipeline.streams) {
+        std::string label = stream.name;
+        for (const config::Step& step : stream.steps) label += "\n" + describe(step);
+        out += fmt::format("  {} [shape=box,label={}];\n", quoted(stream.name), quoted(label));
+        for (const config::Text& from : stream.from) {
+            constexpr std::string_view kLate = ".late";
+            const bool late = from.value.ends_with(kLate);
+            const std::string name =
+                late ? from.value.substr(0, from.value.size() - kLate.size()) : from.value;
+            out += fmt::format("  {} -> {}{};\n", quoted(name), quoted(stream.name),
+                               late ? " [label=\"late\"]" : "");
+        }
+        for (const config::Route& route : stream.to) {
+            const std::string& target = route.topic.empty() ? route.file : route.topic;
+            out += fmt::format("  {} [shape=cylinder];\n  {} -> {}{};\n", quoted("to " + target),
+                               quoted(stream.name), quoted("to " + target),
+                               route.when ? fmt::format(" [label={}]", quoted(route.when->value)) : "");
+        }
+    }
+    return out + "}\n";
+}
+
+}  // namespace
+
+std::string duration_text(int64_t milliseconds) {
+    if (milliseconds == 0) return "0s";
+    std::string out;
+    constexpr std::pair<int64_t, const char*> kUnits[] = {
+        {86'400'000, "d"}, {3'600'000, "h"}, {60'000, "m"}, {1000, "s"}, {1, "ms"}};
+    for (const auto& [unit, name] : kUnits) {
+        if (milliseconds / unit > 0) out += std::to_string(milliseconds / unit) + name;
+        milliseconds %= unit;
+    }
+    return out;
+}
+
+std::string describe(const config::Step& step) {
+    if (const auto* filter = std::get_if<config::FilterStep>(&step.step))
+        return "filter " + filter->condition.value;
+    if (const auto* map = std::get_if<config::MapStep>(&step.step))
+        return "map {" + values(map->fields) + "}";
+    if (const auto* set = std::get_if<config::SetStep>(&step.step))
+        return "set {" + values(set->fields) + "}";
+    if (const auto* remove = std::get_if<config::RemoveStep>(&step.step))
+        return "remove " + texts(remove->fields);
+    if (const auto* explode = std::get_if<config::ExplodeStep>(&step.step)) {
+        return "explode " + explode->field.value + (explode->as.empty() ? "" : " as " + explode->as);
+    }
+    const auto& aggregate = std::get<config::AggregateStep>(step.step);
+    return fmt::format(
+        "aggregate by {} in windows of {}{}, grace {}: {{{}}}", texts(aggregate.by),
+        duration_text(aggregate.window.size_ms),
+        aggregate.window.offset_ms == 0 ? "" : " from " + duration_text(aggregate.window.offset_ms),
+        duration_text(aggregate.window.grace_ms), values(aggregate.fields));
+}
+
+void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& graph) {
+    std::string& out = graph.explain_text;
+    out = fmt::format("pipeline {}\n", pipeline.name);
+    out +=
+        fmt::format("  guarantee  {}, one commit per {}\n",
+                    pipeline.guarantee == config::Guarantee::kExactlyOnce ? "exactly once" : "at least once",
+                    duration_text(pipeline.commit_interval_ms));
+    out += fmt::format("  state      {}\n", graph.stages.empty()
+                                                ? "none, so no WAL"
+                                                : "in " + pipeline.state_dir + ", by WAL and snapshots");
+    out += fmt::format("  on_error   decode: {}; expression: {}; produce: {}\n",
+                       policy_text(pipeline.on_error.decode), policy_text(pipeline.on_error.expression),
+                       policy_text(pipeline.on_error.produce));
+    for (const config::Source& source : pipeline.sources) explain_source(source, out);
+    for (size_t i = 0; i < pipeline.streams.size(); ++i) explain_stream(pipeline, graph, i, out);
+    graph.explain_json = explain_json(pipeline, plan, graph);
+    graph.explain_dot = explain_dot(pipeline);
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,179 @@
+// The compiled graph that every shard of a plan runs: sources feed nodes, nodes feed nodes in the same batch,
+// explode nodes and stages (aggregates) start new batches. Immutable after planning; internal to processor/.
+//
+// A stream that reads several sources has one chain of nodes per source, because columns differ; its
+// aggregates are shared: each chain ends in its own AccumulateNode of the same Stage.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "config/pipeline.h"
+#include "processor/decode.h"
+#include "processor/expr/expression.h"
+
+namespace weir::processor {
+
+using NodeId = uint32_t;
+using FrameId = uint32_t;  // Which batch a node's rows live in.
+using StageId = uint32_t;
+
+struct FieldSlot {
+    std::string name;
+    expr::Slot slot;
+};
+
+// How a row's output value is written.
+struct Layout {
+    bool raw = false;               // The input record's bytes are the base …
+    std::vector<FieldSlot> fields;  // … whose members these replace or join; not raw: these are the members.
+    std::vector<std::string> removed;  // Only for raw: members left out.
+
+    [[nodiscard]] bool untouched() const { return raw && fields.empty() && removed.empty(); }
+};
+
+// What has to be copied into a batch that explode starts.
+struct SlotCopy {
+    expr::Slot from;
+    expr::Slot to;
+};
+
+struct Frame {
+    uint32_t slot_count = 0;
+    std::vector<expr::Slot> null_slots;  // Always NULL: removed fields.
+    std::vector<SlotCopy> copies;        // For explode.
+};
+
+struct SourcePlan {
+    std::string name;
+    config::Format format = config::Format::kJson;
+    FrameId frame = 0;
+    PathTree paths;
+    expr::Slot value_slot = PathTree::kNoSlot;
+    std::array<expr::Slot, 6> metadata = {-1, -1, -1, -1, -1, -1};  // By expr::Metadata.
+    std::optional<expr::Expression> timestamp;
+    std::string keyed_by;
+    expr::Slot key_slot = PathTree::kNoSlot;  // The field that keyed_by names.
+    config::Watermark watermark;
+    std::vector<NodeId> next;
+};
+
+// One arrival of rows in a stream.
+struct EnterNode {};
+
+struct FilterNode {
+    expr::Expression condition;
+    Layout layout;  // Of a row that fails, here and below.
+};
+
+// map and set: fills slots; rows whose value failed, also in `checked` slots, go to on_error.
+struct ComputeNode {
+    std::vector<std::pair<expr::Slot, expr::Expression>> outputs;
+    std::vector<expr::Slot> checked;
+    Layout layout;
+};
+
+struct ExplodeNode {
+    expr::Expression array;
+    FrameId frame;       // Of the rows it makes.
+    expr::Slot element;  // In that frame.
+    Layout layout;
+};
+
+struct CallInput {
+    std::optional<expr::Expression> argument;
+    std::optional<expr::Expression> filter;
+};
+
+struct AccumulateNode {
+    StageId stage;
+    std::vector<expr::Expression> by;
+    std::vector<CallInput> calls;
+    std::vector<NodeId> late;  // Where late rows go on, as they stand here.
+    Layout layout;
+};
+
+struct RoutePlan {
+    TopicId output{};
+    std::optional<expr::Expression> when;
+    std::optional<expr::Expression> key;
+    std::optional<expr::Expression> partition;
+    std::vector<std::pair<std::string, expr::Expression>> headers;
+};
+
+// The end of a stream's steps.
+struct ExitNode {
+    std::vector<RoutePlan> routes;
+    Layout layout;
+    std::vector<expr::Slot> default_key;  // Empty: the record's own key, bytes as they are.
+};
+
+struct Node {
+    std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, AccumulateNode, ExitNode> operation;
+    FrameId frame = 0;
+    size_t stream = 0;
+    std::string step;  // "streams.paid.steps[1].filter"
+    std::vector<NodeId> next;
+};
+
+struct CallPlan {
+    expr::AggregateFunction function;
+    bool distinct = false;
+};
+
+struct ResultField {
+    std::string name;
+    expr::Slot slot;
+    expr::Expression result;
+};
+
+// How far event time at a stage stands behind a source's watermark: the graces of the stages between.
+struct Feed {
+    size_t source;
+    int64_t lag_ms;
+};
+
+struct Stage {
+    size_t stream = 0;
+    size_t step_index = 0;
+    std::string step;    // "streams.per_minute.steps[1].aggregate"
+    uint32_t table = 0;  // Group rows; `table` + 1 holds the values of count(DISTINCT).
+    config::TumblingWindow window;
+    std::vector<std::string> by;
+    std::vector<CallPlan> calls;
+    std::vector<ResultField> fields;
+    std::vector<Feed> feeds;
+    config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;
+    FrameId frame = 0;  // Of the results: slots 0 … are `by`, window_start, window_end, calls, fields.
+    expr::Slot window_start = 0;
+    expr::Slot window_end = 0;
+    expr::Slot first_call = 0;
+    std::vector<NodeId> next;
+};
+
+struct ErrorPlan {
+    config::ErrorAction action = config::ErrorAction::kFail;
+    TopicId dead_letter{};
+};
+
+struct Graph {
+    std::vector<SourcePlan> sources;
+    std::vector<Frame> frames;
+    std::vector<Node> nodes;
+    std::vector<Stage> stages;  // A stage's inputs come from sources and from stages before it.
+    ErrorPlan on_decode_error;
+    ErrorPlan on_expression_error;
+    ErrorPlan on_produce_error;
+    std::string explain_text;
+    std::string explain_json;
+    std::string explain_dot;
+};
+
+}  // namespace weir::processor

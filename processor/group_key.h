@@ -1,0 +1,28 @@
+// A group's `by` values as one byte string: equal exactly when PostgreSQL would group the rows together
+// (1.0 = 1.00, NULL = NULL), self-delimiting per value, and readable back. It is part of the stored format.
+//
+//   value := 0x00                                      NULL
+//          | 0x01 u8                                   boolean
+//          | 0x02 i64                                  integer or numeric without fraction that fits
+//          | 0x03 scale(u16) mantissa(i64 low, i64 high)   other numeric, without trailing zeros
+//          | 0x04 f64                                  double precision; −0 and NaN in one form each
+//          | 0x05 length(varint) bytes                 text
+//          | 0x06 length(varint) bytes                 jsonb, canonical
+//          | 0x07 i64                                  timestamptz
+//          | 0x08 i64 i32 i32                          interval
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "processor/value.h"
+
+namespace weir::processor {
+
+// `value` is no error.
+void append_group_key(const Value& value, std::string& out);
+// Texts are views into the reader's bytes.
+[[nodiscard]] Value read_group_key(ByteReader& in);
+
+}  // namespace weir::processor

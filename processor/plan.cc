@@ -1,0 +1,100 @@
+#include "processor/plan.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/bytes.h"
+#include "processor/planner.h"
+
+namespace weir::processor {
+namespace {
+
+std::string source_meaning(const config::Source& source) {
+    std::string out;
+    put_bytes(out, source.name);
+    for (const std::string& topic : source.topics) put_bytes(out, topic);
+    put_bytes(out, source.file);
+    put_le<uint8_t>(out, static_cast<uint8_t>(source.format));
+    put_bytes(out, source.keyed_by);
+    put_bytes(out, source.timestamp ? source.timestamp->value : std::string());
+    put_le<int64_t>(out, source.watermark.max_delay_ms);
+    return out;
+}
+
+// A stream up to its last aggregate; empty when it has none.
+std::string stream_meaning(const config::Stream& stream) {
+    size_t steps = stream.steps.size();
+    while (steps > 0 && !std::holds_alternative<config::AggregateStep>(stream.steps[steps - 1].step)) --steps;
+    if (steps == 0) return {};
+    std::string out;
+    put_bytes(out, stream.name);
+    for (const config::Text& from : stream.from) put_bytes(out, from.value);
+    for (size_t i = 0; i < steps; ++i) put_bytes(out, describe(stream.steps[i]));
+    return out;
+}
+
+std::string hash_of(std::vector<std::string> parts) {
+    std::sort(parts.begin(), parts.end());  // The order in the file means nothing.
+    std::string all;
+    for (const std::string& part : parts) put_bytes(all, part);
+    const XXH128_hash_t hash = XXH3_128bits(all.data(), all.size());
+    char text[33];
+    std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
+                  static_cast<unsigned long long>(hash.low64));
+    return text;
+}
+
+// Aggregates, and the streams without one that they read through.
+std::string state_hash(const config::Pipeline& pipeline) {
+    std::vector<std::string> parts;
+    for (const config::Source& source : pipeline.sources) parts.push_back("source" + source_meaning(source));
+    for (const config::Stream& stream : pipeline.streams) {
+        const std::string meaning = stream_meaning(stream);
+        if (!meaning.empty()) parts.push_back("stream" + meaning);
+    }
+    for (const config::Stream& stream : pipeline.streams) {
+        if (!stream_meaning(stream).empty()) continue;
+        const bool read =
+            std::any_of(pipeline.streams.begin(), pipeline.streams.end(), [&](const config::Stream& s) {
+                return std::any_of(s.from.begin(), s.from.end(),
+                                   [&](const config::Text& from) { return from.value == stream.name; });
+            });
+        if (!read) continue;
+        std::string out;
+        put_bytes(out, stream.name);
+        for (const config::Text& from : stream.from) put_bytes(out, from.value);
+        for (const config::Step& step : stream.steps) put_bytes(out, describe(step));
+        parts.push_back("through" + out);
+    }
+    return hash_of(std::move(parts));
+}
+
+}  // namespace
+
+Plan::Plan() = default;
+Plan::~Plan() = default;
+
+std::string Plan::explain(ExplainFormat format) const {
+    switch (format) {
+        case ExplainFormat::kText: return graph->explain_text;
+        case ExplainFormat::kJson: return graph->explain_json;
+        case ExplainFormat::kDot: return graph->explain_dot;
+    }
+    return {};
+}
+
+std::unique_ptr<const Plan> compile(const config::Pipeline& pipeline, config::Diagnostics& diagnostics) {
+    auto plan = std::make_unique<Plan>();
+    auto graph = std::make_unique<Graph>();
+    Planner planner(pipeline, diagnostics);
+    if (!planner.run(*plan, *graph)) return nullptr;
+    plan->state_hash = state_hash(pipeline);
+    write_explain(pipeline, *plan, *graph);
+    plan->graph = std::move(graph);
+    return plan;
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,67 @@
+// A pipeline file made executable: names resolved, expressions compiled, partitioning checked, every operator
+// and its state numbered. The graph behind it is internal to this folder (processor/graph.h).
+//
+// Thread:  compile on any thread; a Plan is immutable and shared by all workers.
+// Failure: what is wrong with the file goes to Diagnostics, with its place; nothing is asked of the world, so
+//          what depends on a cluster (topics, partition counts) is checked later.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "config/diagnostic.h"
+#include "config/pipeline.h"
+
+namespace weir::processor {
+
+struct Graph;
+
+struct PlanInput {
+    std::string name;  // The topic, or the file's path ("-": standard input).
+    bool is_file = false;
+    size_t source = 0;  // Index into the file's sources.
+};
+
+struct PlanOutput {
+    std::string name;  // The topic, or the file's path ("-": standard output).
+    bool is_file = false;
+};
+
+enum class ExplainFormat : uint8_t { kText, kJson, kDot };
+
+struct Plan {
+    std::string name;
+    std::vector<PlanInput> inputs;  // Index = TopicId of the Source: every source's topics in file order.
+    std::vector<PlanOutput>
+        outputs;  // Index = TopicId of the Sink: routes, then dead letters; no duplicates.
+    std::vector<std::string> source_names;
+    std::vector<std::string> stream_names;
+    bool stateful = false;  // Some operator keeps state; otherwise no WAL is needed.
+
+    // Changes exactly when stored state would change its meaning: over every source's name, topics, format,
+    // keyed_by, timestamp and watermark delay, and for every aggregate its stream's name and inputs, the
+    // steps before it, its place among the steps, by, window and fields. Not over routes, outputs, error
+    // policies, idleness, or steps after the last aggregate: those may change between runs and the state
+    // stays valid.
+    std::string state_hash;
+
+    std::unique_ptr<const Graph> graph;
+
+    Plan();
+    ~Plan();
+    Plan(const Plan&) = delete;
+    Plan& operator=(const Plan&) = delete;
+
+    // The operators in file order, how keys keep every group on one partition, what is stored, how event time
+    // advances, and the defaults in force.
+    [[nodiscard]] std::string explain(ExplainFormat format) const;
+};
+
+// Null when the file has errors.
+[[nodiscard]] std::unique_ptr<const Plan> compile(const config::Pipeline& pipeline,
+                                                  config::Diagnostics& diagnostics);
+
+}  // namespace weir::processor

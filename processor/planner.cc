@@ -1,0 +1,480 @@
+#include "processor/planner.h"
+
+#include <algorithm>
+
+namespace weir::processor {
+namespace {
+
+constexpr std::string_view kLateSuffix = ".late";
+
+FieldPath split_path(const std::string& text) {
+    FieldPath path(1);
+    for (const char c : text) {
+        if (c == '.') {
+            path.emplace_back();
+        } else {
+            path.back() += c;
+        }
+    }
+    return path;
+}
+
+const char* step_kind(const config::Step& step) {
+    constexpr const char* kNames[] = {"filter", "map", "set", "remove", "explode", "aggregate"};
+    return kNames[step.step.index()];
+}
+
+bool ends_with_late(const std::string& name) { return name.ends_with(kLateSuffix); }
+
+}  // namespace
+
+Planner::Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics)
+    : pipeline_(pipeline),
+      diagnostics_(diagnostics),
+      results_(pipeline.streams.size()),
+      late_(pipeline.streams.size()) {}
+
+bool Planner::run(Plan& plan, Graph& graph) {
+    plan_ = &plan;
+    graph_ = &graph;
+    frames_.emplace(graph);
+    plan_endpoints(plan);
+    plan_sources();
+    for (const size_t stream : order_streams()) plan_stream(stream);
+    if (diagnostics_.has_errors()) return false;
+    finish_stages();
+    warn_unused();
+    plan.stateful = !graph.stages.empty();
+    return true;
+}
+
+TopicId Planner::output(const std::string& topic, const std::string& file) {
+    const bool is_file = topic.empty();
+    const std::string& name = is_file ? file : topic;
+    auto& outputs = plan_->outputs;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+        if (outputs[i].is_file == is_file && outputs[i].name == name) return static_cast<TopicId>(i);
+    }
+    outputs.push_back({name, is_file});
+    return static_cast<TopicId>(outputs.size() - 1);
+}
+
+void Planner::plan_endpoints(Plan& plan) {
+    plan.name = pipeline_.name;
+    for (size_t source = 0; source < pipeline_.sources.size(); ++source) {
+        plan.source_names.push_back(pipeline_.sources[source].name);
+        if (!pipeline_.sources[source].file.empty()) {
+            plan.inputs.push_back({pipeline_.sources[source].file, true, source});
+        }
+        for (const std::string& topic : pipeline_.sources[source].topics)
+            plan.inputs.push_back({topic, false, source});
+    }
+    for (const config::Stream& stream : pipeline_.streams) {
+        plan.stream_names.push_back(stream.name);
+        for (const config::Route& route : stream.to) output(route.topic, route.file);
+    }
+    const auto error_plan = [&](const config::ErrorPolicy& policy) {
+        ErrorPlan result{policy.action, TopicId{}};
+        if (policy.action == config::ErrorAction::kDeadLetter)
+            result.dead_letter = output(policy.dead_letter_topic, "");
+        return result;
+    };
+    graph_->on_decode_error = error_plan(pipeline_.on_error.decode);
+    graph_->on_expression_error = error_plan(pipeline_.on_error.expression);
+    graph_->on_produce_error = error_plan(pipeline_.on_error.produce);
+}
+
+void Planner::plan_sources() {
+    for (const config::Source& source : pipeline_.sources) {
+        const size_t index = graph_->sources.size();
+        graph_->sources.emplace_back();
+        Shape shape;
+        shape.frame = frames_->add_source_frame(index);
+        shape.raw = true;
+        SourcePlan& plan = graph_->sources[index];
+        plan.name = source.name;
+        plan.format = source.format;
+        plan.frame = shape.frame;
+        plan.watermark = source.watermark;
+        plan.keyed_by = source.keyed_by;
+        if (source.keyed_by.empty()) {
+            shape.key_lost = "source '" + source.name + "' does not say what its topic is keyed by";
+        } else if (source.format != config::Format::kJson) {
+            diagnostics_.error("W0208", source.keyed_by_mark,
+                               "keyed_by names a field, but the format is not json", "",
+                               "group by _key, the record's key, instead");
+        } else {
+            shape.key = split_path(source.keyed_by);
+            const auto bound = frames_->bind(shape, *shape.key);
+            graph_->sources[index].key_slot = std::get<expr::Scope::Binding>(bound).slot;
+        }
+        if (source.timestamp) {
+            ShapeScope scope(*frames_, shape);
+            graph_->sources[index].timestamp = compile_expression(*source.timestamp, scope);
+        }
+        source_shapes_.push_back(std::move(shape));
+    }
+}
+
+// Streams after the streams they read.
+std::vector<size_t> Planner::order_streams() {
+    enum class Mark : uint8_t { kNew, kOpen, kDone };
+    std::vector<Mark> marks(pipeline_.streams.size(), Mark::kNew);
+    std::vector<size_t> order;
+    std::vector<std::string_view> names;
+    for (const config::Source& source : pipeline_.sources) names.push_back(source.name);
+    for (const config::Stream& stream : pipeline_.streams) names.push_back(stream.name);
+
+    const auto visit = [&](const auto& self, size_t at) -> void {
+        marks[at] = Mark::kOpen;
+        for (const config::Text& from : pipeline_.streams[at].from) {
+            std::string name = from.value;
+            const bool is_source =
+                std::any_of(pipeline_.sources.begin(), pipeline_.sources.end(),
+                            [&](const config::Source& source) { return source.name == name; });
+            if (is_source) continue;
+            if (ends_with_late(name)) name.resize(name.size() - kLateSuffix.size());
+            size_t found = 0;
+            while (found < pipeline_.streams.size() && pipeline_.streams[found].name != name) ++found;
+            if (found == pipeline_.streams.size()) {
+                const std::string_view near = config::nearest(from.value, names);
+                diagnostics_.error("W0202", from.mark, "there is no source or stream '" + from.value + "'",
+                                   "", near.empty() ? "" : "did you mean '" + std::string(near) + "'?");
+            } else if (marks[found] == Mark::kOpen) {
+                diagnostics_.error("W0203", from.mark, "stream '" + name + "' would read itself", "",
+                                   "streams form no circles; write to a topic and read that");
+            } else if (marks[found] == Mark::kNew) {
+                self(self, found);
+            }
+        }
+        marks[at] = Mark::kDone;
+        order.push_back(at);
+    };
+    for (size_t i = 0; i < pipeline_.streams.size(); ++i) {
+        if (marks[i] == Mark::kNew) visit(visit, i);
+    }
+    if (diagnostics_.has_errors()) order.clear();
+    return order;
+}
+
+NodeId Planner::append(Flow& flow, Node node) {
+    const auto id = static_cast<NodeId>(graph_->nodes.size());
+    graph_->nodes.push_back(std::move(node));
+    switch (flow.kind) {
+        case Flow::Kind::kSource: graph_->sources[flow.id].next.push_back(id); break;
+        case Flow::Kind::kNode: graph_->nodes[flow.id].next.push_back(id); break;
+        case Flow::Kind::kLate:
+            std::get<AccumulateNode>(graph_->nodes[flow.id].operation).late.push_back(id);
+            break;
+        case Flow::Kind::kStage: graph_->stages[flow.id].next.push_back(id); break;
+    }
+    flow.kind = Flow::Kind::kNode;
+    flow.id = id;
+    return id;
+}
+
+void Planner::plan_stream(size_t index) {
+    const config::Stream& stream = pipeline_.streams[index];
+    std::vector<Flow> flows;
+    for (const config::Text& from : stream.from) {
+        bool found = false;
+        for (size_t source = 0; source < pipeline_.sources.size() && !found; ++source) {
+            if (pipeline_.sources[source].name != from.value) continue;
+            found = true;
+            flows.push_back({Flow::Kind::kSource, source, source_shapes_[source], {false, source}, {}});
+        }
+        for (size_t other = 0; other < pipeline_.streams.size() && !found; ++other) {
+            const bool late = from.value == pipeline_.streams[other].name + std::string(kLateSuffix);
+            if (!late && from.value != pipeline_.streams[other].name) continue;
+            found = true;
+            const auto& ends = late ? late_[other] : results_[other];
+            if (late && ends.empty()) {
+                diagnostics_.error("W0202", from.mark,
+                                   "stream '" + pipeline_.streams[other].name +
+                                       "' has no late records: it has no aggregate");
+            }
+            flows.insert(flows.end(), ends.begin(), ends.end());
+        }
+    }
+    for (Flow& flow : flows) {
+        Node node;
+        node.operation = EnterNode{};
+        node.frame = flow.shape.frame;
+        node.stream = index;
+        node.step = "streams." + stream.name;
+        append(flow, std::move(node));
+        plan_steps(index, 0, std::move(flow));
+    }
+}
+
+void Planner::plan_steps(size_t index, size_t first_step, Flow flow) {
+    const config::Stream& stream = pipeline_.streams[index];
+    Node node;
+    node.stream = index;
+    for (size_t i = first_step; i < stream.steps.size(); ++i) {
+        const config::Step& step = stream.steps[i];
+        node.frame = flow.shape.frame;
+        node.step = "streams." + stream.name + ".steps[" + std::to_string(i) + "]." + step_kind(step);
+        if (const auto* filter = std::get_if<config::FilterStep>(&step.step))
+            plan_filter(*filter, flow, node);
+        if (const auto* map = std::get_if<config::MapStep>(&step.step)) plan_map(*map, flow, node);
+        if (const auto* set = std::get_if<config::SetStep>(&step.step)) plan_set(*set, step.mark, flow, node);
+        if (const auto* remove = std::get_if<config::RemoveStep>(&step.step))
+            plan_remove(*remove, step.mark, flow);
+        if (const auto* explode = std::get_if<config::ExplodeStep>(&step.step)) {
+            plan_explode(*explode, step.mark, flow, node);
+        }
+        if (const auto* aggregate = std::get_if<config::AggregateStep>(&step.step)) {
+            if (!plan_aggregate(*aggregate, i, flow, node)) return;
+        }
+    }
+    node.frame = flow.shape.frame;
+    node.step = "streams." + stream.name + ".to";
+    plan_exit(stream, flow, node);
+    results_[index].push_back(std::move(flow));
+}
+
+void Planner::plan_filter(const config::FilterStep& step, Flow& flow, Node node) {
+    ShapeScope scope(*frames_, flow.shape);
+    auto condition = compile_expression(step.condition, scope);
+    if (!condition) return;
+    const auto type = condition->static_type();
+    if (type && *type != Type::kBool && *type != Type::kNull) {
+        diagnostics_.error("W0201", step.condition.position(0),
+                           std::string("a condition is boolean, this is ") + type_name(*type));
+        return;
+    }
+    node.operation = FilterNode{std::move(*condition), flow.shape.layout()};
+    append(flow, std::move(node));
+}
+
+std::optional<ShapeField> Planner::plan_value(const config::NamedExpression& named, const Flow& flow,
+                                              ComputeNode& node, std::optional<FieldPath>& plain_path) {
+    ShapeScope scope(*frames_, flow.shape);
+    auto expression = compile_expression(named.expression, scope);
+    if (!expression) return std::nullopt;
+    if (const auto slot = expression->plain_slot()) {
+        if (const FieldPath* path = scope.only_path()) plain_path = *path;
+        node.checked.push_back(*slot);
+        return ShapeField{named.name, *slot, expression->static_type()};
+    }
+    const expr::Slot slot = frames_->new_slot(flow.shape.frame);
+    ShapeField field{named.name, slot, expression->static_type()};
+    node.outputs.emplace_back(slot, std::move(*expression));
+    return field;
+}
+
+void Planner::plan_map(const config::MapStep& step, Flow& flow, Node node) {
+    ComputeNode compute;
+    compute.layout = flow.shape.layout();
+    Shape shape;
+    shape.frame = flow.shape.frame;
+    shape.key_lost = flow.shape.key ? "the map does not keep field '" + join_path(*flow.shape.key) + "'"
+                                    : flow.shape.key_lost;
+    for (const config::NamedExpression& named : step.fields) {
+        std::optional<FieldPath> path;
+        auto field = plan_value(named, flow, compute, path);
+        if (!field) continue;
+        if (shape.find(named.name) != nullptr) {
+            diagnostics_.error("W0209", named.name_mark, "field '" + named.name + "' is given twice");
+        }
+        const auto& key = flow.shape.key;
+        if (!shape.key && key && path && path->size() <= key->size() &&
+            std::equal(path->begin(), path->end(), key->begin())) {
+            shape.key = FieldPath{named.name};
+            shape.key->insert(shape.key->end(), key->begin() + static_cast<ptrdiff_t>(path->size()),
+                              key->end());
+        }
+        shape.set(std::move(*field));
+    }
+    flow.shape = std::move(shape);
+    node.operation = std::move(compute);
+    append(flow, std::move(node));
+}
+
+void Planner::plan_set(const config::SetStep& step, const config::Mark& mark, Flow& flow, Node node) {
+    if (flow.shape.raw && !flow.origin.is_stage && source_of(flow).format != config::Format::kJson) {
+        diagnostics_.error("W0208", mark,
+                           "set changes members of a JSON object, and these records are not JSON", "",
+                           "make an object with map first");
+        return;
+    }
+    ComputeNode compute;
+    compute.layout = flow.shape.layout();
+    Shape shape = flow.shape;
+    for (const config::NamedExpression& named :
+         step.fields) {  // All read the record as it was before the step.
+        std::optional<FieldPath> path;
+        auto field = plan_value(named, flow, compute, path);
+        if (!field) continue;
+        if (shape.key && shape.key->front() == named.name && path != FieldPath{named.name}) {
+            shape.key.reset();
+            shape.key_lost = "the set replaces field '" + named.name + "'";
+        }
+        shape.set(std::move(*field));
+    }
+    flow.shape = std::move(shape);
+    node.operation = std::move(compute);
+    append(flow, std::move(node));
+}
+
+void Planner::plan_remove(const config::RemoveStep& step, const config::Mark& mark, Flow& flow) {
+    if (flow.shape.raw && !flow.origin.is_stage && source_of(flow).format != config::Format::kJson) {
+        diagnostics_.error("W0208", mark,
+                           "remove takes members from a JSON object, and these records are not JSON");
+        return;
+    }
+    for (const config::Text& field : step.fields) {
+        if (!flow.shape.raw && flow.shape.find(field.value) == nullptr) {
+            diagnostics_.error("W0208", field.mark, "there is no field '" + field.value + "' to remove");
+            continue;
+        }
+        flow.shape.remove(field.value);
+        if (flow.shape.key && flow.shape.key->front() == field.value) {
+            flow.shape.key.reset();
+            flow.shape.key_lost = "the remove drops field '" + field.value + "'";
+        }
+    }
+}
+
+void Planner::plan_explode(const config::ExplodeStep& step, const config::Mark& mark, Flow& flow, Node node) {
+    ShapeScope scope(*frames_, flow.shape);
+    auto array = compile_expression(step.field, scope);
+    if (!array) return;
+    const FieldPath* path = scope.only_path();
+    if (path == nullptr || (step.as.empty() && path->size() != 1)) {
+        diagnostics_.error(
+            "W0208", step.field.mark,
+            path == nullptr ? "explode takes the path of a field" : "explode replaces a top-level field", "",
+            path == nullptr ? "" : "name where the element goes with `as:`");
+        return;
+    }
+    if (flow.shape.raw && !flow.origin.is_stage && source_of(flow).format != config::Format::kJson) {
+        diagnostics_.error("W0208", mark, "explode needs a JSON record");
+        return;
+    }
+    const std::string target = step.as.empty() ? path->front() : step.as;
+    Shape shape;
+    shape.raw = flow.shape.raw;
+    shape.frame = frames_->add_derived_frame(flow.shape);
+    shape.removed = flow.shape.removed;
+    shape.key = flow.shape.key;
+    shape.key_lost = flow.shape.key_lost;
+    for (const ShapeField& field : flow.shape.fields) {
+        shape.fields.push_back({field.name, frames_->import(shape.frame, field.slot), field.type});
+    }
+    if (shape.key && shape.key->front() == target) {
+        shape.key.reset();
+        shape.key_lost = "the explode replaces field '" + target + "'";
+    }
+    const expr::Slot element = frames_->new_slot(shape.frame);
+    shape.set({target, element, std::nullopt});
+    for (expr::Slot& slot : flow.default_key) slot = frames_->import(shape.frame, slot);
+    node.operation = ExplodeNode{std::move(*array), shape.frame, element, flow.shape.layout()};
+    flow.shape = std::move(shape);
+    append(flow, std::move(node));
+}
+
+void Planner::plan_exit(const config::Stream& stream, Flow& flow, Node node) {
+    ExitNode exit;
+    exit.layout = flow.shape.layout();
+    exit.default_key = flow.default_key;
+    for (const config::Route& route : stream.to) {
+        RoutePlan plan;
+        plan.output = output(route.topic, route.file);
+        ShapeScope scope(*frames_, flow.shape);
+        if (route.when) plan.when = compile_expression(*route.when, scope);
+        if (route.key) plan.key = compile_expression(*route.key, scope);
+        if (route.partition) plan.partition = compile_expression(*route.partition, scope);
+        for (const config::NamedExpression& header : route.headers) {
+            if (auto value = compile_expression(header.expression, scope)) {
+                plan.headers.emplace_back(header.name, std::move(*value));
+            }
+        }
+        exit.routes.push_back(std::move(plan));
+    }
+    node.operation = std::move(exit);
+    append(flow, std::move(node));
+}
+
+// Table numbers follow the stages' names, not their order in the file; feeds need the stages before.
+void Planner::finish_stages() {
+    std::vector<StageId> by_name;
+    for (StageId id = 0; id < graph_->stages.size(); ++id) by_name.push_back(id);
+    std::sort(by_name.begin(), by_name.end(), [&](StageId a, StageId b) {
+        const Stage& left = graph_->stages[a];
+        const Stage& right = graph_->stages[b];
+        return std::pair(plan_->stream_names[left.stream], left.step_index) <
+               std::pair(plan_->stream_names[right.stream], right.step_index);
+    });
+    for (size_t i = 0; i < by_name.size(); ++i)
+        graph_->stages[by_name[i]].table = static_cast<uint32_t>(2 * i);
+
+    for (StageId id = 0; id < graph_->stages.size(); ++id) {
+        Stage& stage = graph_->stages[id];
+        const auto add = [&](size_t source, int64_t lag_ms) {
+            for (Feed& feed : stage.feeds) {
+                if (feed.source != source) continue;
+                feed.lag_ms = std::max(feed.lag_ms, lag_ms);
+                return;
+            }
+            stage.feeds.push_back({source, lag_ms});
+        };
+        for (const Origin& origin : stage_origins_[id]) {
+            if (!origin.is_stage) {
+                add(origin.index, 0);
+                continue;
+            }
+            const Stage& before = graph_->stages[origin.index];
+            for (const Feed& feed : before.feeds) add(feed.source, feed.lag_ms + before.window.grace_ms);
+        }
+        bool hold = false;
+        bool tick = false;
+        for (const Feed& feed : stage.feeds) {
+            const auto policy = graph_->sources[feed.source].watermark.when_all_idle;
+            hold = hold || policy == config::WhenAllIdle::kHold;
+            tick = tick || policy == config::WhenAllIdle::kTick;
+        }
+        stage.when_all_idle = hold   ? config::WhenAllIdle::kHold
+                              : tick ? config::WhenAllIdle::kTick
+                                     : config::WhenAllIdle::kAdvance;
+    }
+}
+
+void Planner::warn_unused() {
+    for (const config::Stream& stream : pipeline_.streams) {
+        if (!stream.to.empty()) continue;
+        bool read = false;
+        for (const config::Stream& other : pipeline_.streams) {
+            for (const config::Text& from : other.from) {
+                read =
+                    read || from.value == stream.name || from.value == stream.name + std::string(kLateSuffix);
+            }
+        }
+        if (!read) {
+            diagnostics_.warning("W0210", stream.mark,
+                                 "nothing reads stream '" + stream.name + "' and it has no `to`");
+        }
+    }
+}
+
+const config::Source& Planner::source_of(const Flow& flow) const {
+    return pipeline_
+        .sources[flow.origin.is_stage ? first_source_of_stage_[flow.origin.index] : flow.origin.index];
+}
+
+std::optional<expr::Expression> Planner::compile_expression(const config::Text& text, expr::Scope& scope) {
+    auto result = text.is_plain_number ? expr::Expression::literal(text.value)
+                                       : expr::Expression::compile(text.value, scope);
+    if (auto* expression = std::get_if<expr::Expression>(&result)) return std::move(*expression);
+    report(text, std::get<expr::CompileError>(result));
+    return std::nullopt;
+}
+
+void Planner::report(const config::Text& text, const expr::CompileError& error) {
+    config::Mark mark = text.position(error.position);
+    mark.length = static_cast<int32_t>(std::max<size_t>(1, error.length));
+    diagnostics_.error("W0201", mark, error.message, "", error.help);
+}
+
+}  // namespace weir::processor

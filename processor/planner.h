@@ -1,0 +1,92 @@
+// Pipeline → Graph. Internal to plan.cc; the only switch over the kinds of steps.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/diagnostic.h"
+#include "config/pipeline.h"
+#include "processor/graph.h"
+#include "processor/plan.h"
+#include "processor/planner_scope.h"
+
+namespace weir::processor {
+
+class Planner {
+public:
+    Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics);
+
+    // False when the file has errors; `plan` and `graph` are then of no use.
+    [[nodiscard]] bool run(Plan& plan, Graph& graph);
+
+private:
+    // What rows come from: a source, or a stage whose windows close.
+    struct Origin {
+        bool is_stage = false;
+        size_t index = 0;
+    };
+    // A place where rows of one shape can be taken on.
+    struct Flow {
+        enum class Kind : uint8_t { kSource, kNode, kLate, kStage } kind = Kind::kSource;
+        size_t id = 0;
+        Shape shape;
+        Origin origin;
+        std::vector<expr::Slot> default_key;
+    };
+
+    void plan_endpoints(Plan& plan);
+    TopicId output(const std::string& topic, const std::string& file);
+    void plan_sources();
+    [[nodiscard]] std::vector<size_t> order_streams();
+    void plan_stream(size_t stream);
+    void plan_steps(size_t stream, size_t first_step, Flow flow);
+    void finish_stages();
+    void warn_unused();
+
+    void plan_filter(const config::FilterStep& step, Flow& flow, Node node);
+    void plan_map(const config::MapStep& step, Flow& flow, Node node);
+    void plan_set(const config::SetStep& step, const config::Mark& mark, Flow& flow, Node node);
+    void plan_remove(const config::RemoveStep& step, const config::Mark& mark, Flow& flow);
+    void plan_explode(const config::ExplodeStep& step, const config::Mark& mark, Flow& flow, Node node);
+    // True when the stage is new, so that the steps after it are still to be planned.
+    bool plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node);
+    void plan_exit(const config::Stream& stream, Flow& flow, Node node);
+
+    // Whether every group of `by` stays on one partition of the flow's source.
+    void check_partitioning(const config::AggregateStep& step, const Flow& flow,
+                            const std::vector<const FieldPath*>& paths, bool by_record_key);
+
+    // One named value of a map or set: its slot, and what the node has to do for it.
+    std::optional<ShapeField> plan_value(const config::NamedExpression& named, const Flow& flow,
+                                         ComputeNode& node, std::optional<FieldPath>& plain_path);
+    std::optional<expr::Expression> compile_expression(const config::Text& text, expr::Scope& scope);
+    void report(const config::Text& text, const expr::CompileError& error);
+
+    NodeId append(Flow& flow, Node node);
+    [[nodiscard]] const config::Source& source_of(const Flow& flow) const;
+
+    const config::Pipeline& pipeline_;
+    config::Diagnostics& diagnostics_;
+    Plan* plan_ = nullptr;
+    Graph* graph_ = nullptr;
+    std::optional<FrameTable> frames_;
+    std::vector<Shape> source_shapes_;
+    std::vector<std::vector<Flow>> results_;                 // By stream: its ends.
+    std::vector<std::vector<Flow>> late_;                    // By stream: its aggregates' late rows.
+    std::map<std::pair<size_t, size_t>, StageId> stage_of_;  // By stream and step.
+    std::vector<std::vector<Origin>> stage_origins_;         // By stage.
+    std::vector<size_t> first_source_of_stage_;
+};
+
+// How a step reads in explain and in the state hash, e.g. "filter status = 'PAID'".
+[[nodiscard]] std::string describe(const config::Step& step);
+[[nodiscard]] std::string duration_text(int64_t milliseconds);  // "1m30s"
+
+// Fills the explain texts of the graph (explain.cc).
+void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& graph);
+
+}  // namespace weir::processor

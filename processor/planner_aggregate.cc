@@ -1,0 +1,175 @@
+// Aggregates in the plan: whether every group stays on one partition, and how a stage's rows are laid out.
+#include <algorithm>
+
+#include "processor/planner.h"
+
+namespace weir::processor {
+
+void Planner::check_partitioning(const config::AggregateStep& step, const Flow& flow,
+                                 const std::vector<const FieldPath*>& paths, bool by_record_key) {
+    if (by_record_key) return;
+    const std::string source = source_of(flow).name;
+    if (step.by.empty()) {
+        diagnostics_.error(
+            "W0206", step.mark, "an aggregate without `by` needs all records in one place", "",
+            "group by a field that the topic is keyed by; how many partitions source '" + source +
+                "' has is not known before weir runs, so even one partition cannot be relied on");
+        return;
+    }
+    const auto& key = flow.shape.key;
+    for (const FieldPath* path : paths) {
+        if (key && *path == *key) return;
+    }
+    std::string by;
+    for (const config::Text& field : step.by) by += (by.empty() ? "" : ", ") + field.value;
+    const std::string& first = step.by.front().value;
+    std::string why =
+        key ? "source '" + source + "' is keyed by '" + join_path(*key) + "'" : flow.shape.key_lost;
+    std::string declare =
+        "if producers key the topic by it, declare `keyed_by: " + first + "` on source '" + source + "'";
+    if (key) declare = "add '" + join_path(*key) + "' to `by`, or " + declare;
+    diagnostics_.error(key ? "W0204" : "W0205", step.by.front().mark,
+                       "records of one group (" + by + ") may lie on several partitions: " + why, "",
+                       declare + "; else have the producer, or another pipeline, write a topic keyed by '" +
+                           first + "' and read that");
+}
+
+bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node) {
+    const auto place = std::make_pair(node.stream, step_index);
+    const bool is_new = !stage_of_.contains(place);
+    if (is_new) {
+        stage_of_[place] = static_cast<StageId>(graph_->stages.size());
+        graph_->stages.emplace_back();
+        stage_origins_.emplace_back();
+        first_source_of_stage_.push_back(flow.origin.is_stage ? first_source_of_stage_[flow.origin.index]
+                                                              : flow.origin.index);
+    }
+    const StageId id = stage_of_[place];
+    stage_origins_[id].push_back(flow.origin);
+
+    AccumulateNode accumulate;
+    accumulate.stage = id;
+    accumulate.layout = flow.shape.layout();
+    Shape groups;  // What a closing window's fields can see, then the results' shape.
+    if (is_new) {
+        graph_->stages[id].frame = frames_->add_result_frame();
+        graph_->stages[id].stream = node.stream;
+        graph_->stages[id].step_index = step_index;
+        graph_->stages[id].step = node.step;
+        graph_->stages[id].window = step.window;
+    }
+    groups.frame = graph_->stages[id].frame;
+
+    std::vector<FieldPath> paths;
+    bool by_record_key = false;
+    bool valid = true;
+    for (const config::Text& text : step.by) {
+        ShapeScope scope(*frames_, flow.shape);
+        auto by = compile_expression(text, scope);
+        valid = valid && by.has_value();
+        if (!by) continue;
+        const bool is_record_key = scope.is_record_key() && by->plain_slot();
+        if (scope.only_path() == nullptr && !is_record_key) {
+            diagnostics_.error("W0207", text.mark, "`by` takes paths of fields", "",
+                               "compute the value in a map or set before the aggregate");
+            valid = false;
+            continue;
+        }
+        const std::string name = is_record_key ? "_key" : join_path(*scope.only_path());
+        if (groups.find(name) != nullptr) {
+            diagnostics_.error("W0209", text.mark, "'" + name + "' is given twice");
+        }
+        by_record_key = by_record_key || is_record_key;
+        if (!is_record_key) paths.push_back(*scope.only_path());
+        const auto slot = static_cast<expr::Slot>(groups.fields.size());
+        if (is_new) {
+            WEIR_CHECK(frames_->new_slot(groups.frame) == slot);
+            graph_->stages[id].by.push_back(name);
+        }
+        groups.fields.push_back({name, slot, by->static_type()});
+        accumulate.by.push_back(std::move(*by));
+    }
+    std::vector<const FieldPath*> path_views;
+    for (const FieldPath& path : paths) path_views.push_back(&path);
+    if (valid) check_partitioning(step, flow, path_views, by_record_key);
+    const auto by_count = static_cast<expr::Slot>(groups.fields.size());
+
+    if (is_new) {
+        graph_->stages[id].window_start = frames_->new_slot(groups.frame);
+        graph_->stages[id].window_end = frames_->new_slot(groups.frame);
+        graph_->stages[id].first_call = graph_->stages[id].window_end + 1;
+    }
+    for (const char* name : {"window_start", "window_end"}) {
+        if (groups.find(name) != nullptr) {
+            diagnostics_.error("W0209", step.by.front().mark,
+                               std::string("'") + name + "' is a field of every result");
+        }
+    }
+    groups.fields.push_back({"window_start", graph_->stages[id].window_start, Type::kInt8});
+    groups.fields.push_back({"window_end", graph_->stages[id].window_end, Type::kInt8});
+
+    Shape results = groups;
+    expr::Slot next_call = graph_->stages[id].first_call;
+    std::vector<std::pair<std::string, expr::Expression>> compiled;
+    for (const config::NamedExpression& named : step.fields) {
+        ShapeScope input(*frames_, flow.shape);
+        ShapeScope group(*frames_, groups);
+        auto result = expr::compile_aggregate(named.expression.value, input, group, next_call);
+        if (const auto* error = std::get_if<expr::CompileError>(&result)) {
+            report(named.expression, *error);
+            continue;
+        }
+        auto& field = std::get<expr::AggregateExpression>(result);
+        for (expr::AggregateCall& call : field.calls) {
+            const bool additive = call.function == expr::AggregateFunction::kSum ||
+                                  call.function == expr::AggregateFunction::kAvg;
+            if (call.distinct && additive) {
+                diagnostics_.error("W0207", named.expression.position(call.position),
+                                   "DISTINCT works with count, min and max; not with sum and avg");
+            }
+            const bool distinct = call.distinct && call.function == expr::AggregateFunction::kCount;
+            if (is_new) {
+                WEIR_CHECK(frames_->new_slot(groups.frame) == next_call);
+                graph_->stages[id].calls.push_back({call.function, distinct});
+            }
+            ++next_call;
+            accumulate.calls.push_back({std::move(call.argument), std::move(call.filter)});
+        }
+        if (results.find(named.name) != nullptr) {
+            diagnostics_.error("W0209", named.name_mark, "field '" + named.name + "' is given twice", "",
+                               "`by` fields, window_start and window_end are part of every result");
+            continue;
+        }
+        results.fields.push_back({named.name, 0, field.result.static_type()});
+        compiled.emplace_back(named.name, std::move(field.result));
+    }
+    if (is_new) {
+        for (auto& [name, result] : compiled) {
+            const expr::Slot slot = frames_->new_slot(groups.frame);
+            for (ShapeField& field : results.fields) {
+                if (field.name == name) field.slot = slot;
+            }
+            graph_->stages[id].fields.push_back({name, slot, std::move(result)});
+        }
+    }
+    node.operation = std::move(accumulate);
+    Flow late = flow;
+    late.kind = Flow::Kind::kLate;
+    const std::optional<FieldPath> key = flow.shape.key;
+    const std::string key_lost = flow.shape.key_lost;
+    late.id = append(flow, std::move(node));
+    late_[graph_->stages[id].stream].push_back(std::move(late));
+
+    results.key = by_record_key ? std::optional<FieldPath>(FieldPath{"_key"}) : std::nullopt;
+    if (key) results.key = FieldPath{join_path(*key)};
+    results.key_lost = key_lost;
+    flow.shape = std::move(results);
+    flow.origin = {true, id};
+    flow.kind = Flow::Kind::kStage;
+    flow.id = id;
+    flow.default_key.clear();
+    for (expr::Slot slot = 0; slot < by_count; ++slot) flow.default_key.push_back(slot);
+    return is_new;
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,179 @@
+#include "processor/planner_scope.h"
+
+#include <algorithm>
+
+#include "config/diagnostic.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr size_t kMaxPathSegments = 64;
+
+const char* metadata_name(expr::Metadata which) {
+    switch (which) {
+        case expr::Metadata::kKey: return "_key";
+        case expr::Metadata::kTopic: return "_topic";
+        case expr::Metadata::kPartition: return "_partition";
+        case expr::Metadata::kOffset: return "_offset";
+        case expr::Metadata::kTimestamp: return "_timestamp";
+        case expr::Metadata::kHeaders: return "_headers";
+    }
+    return "_key";
+}
+
+Type metadata_type(expr::Metadata which) {
+    switch (which) {
+        case expr::Metadata::kKey:
+        case expr::Metadata::kTopic: return Type::kText;
+        case expr::Metadata::kPartition: return Type::kInt4;
+        case expr::Metadata::kOffset: return Type::kInt8;
+        case expr::Metadata::kTimestamp: return Type::kTimestamptz;
+        case expr::Metadata::kHeaders: return Type::kJsonb;
+    }
+    return Type::kText;
+}
+
+expr::CompileError no_such_field(const Shape& shape, const std::string& name) {
+    std::vector<std::string_view> names;
+    std::string list;
+    for (const ShapeField& field : shape.fields) {
+        names.push_back(field.name);
+        list += (list.empty() ? "" : ", ") + field.name;
+    }
+    expr::CompileError error;
+    error.message = "there is no field '" + name + "' here";
+    error.length = name.size();
+    const std::string_view near = config::nearest(name, names);
+    error.help = near.empty() ? "fields at this step: " + list : "did you mean '" + std::string(near) + "'?";
+    return error;
+}
+
+}  // namespace
+
+std::string join_path(std::span<const std::string> path) {
+    std::string result;
+    for (const std::string& segment : path) result += (result.empty() ? "" : ".") + segment;
+    return result;
+}
+
+const ShapeField* Shape::find(std::string_view name) const {
+    for (const ShapeField& field : fields) {
+        if (field.name == name) return &field;
+    }
+    return nullptr;
+}
+
+void Shape::set(ShapeField field) {
+    std::erase(removed, field.name);
+    for (ShapeField& known : fields) {
+        if (known.name == field.name) {
+            known = std::move(field);
+            return;
+        }
+    }
+    fields.push_back(std::move(field));
+}
+
+void Shape::remove(const std::string& name) {
+    std::erase_if(fields, [&](const ShapeField& field) { return field.name == name; });
+    if (raw && std::find(removed.begin(), removed.end(), name) == removed.end()) removed.push_back(name);
+}
+
+Layout Shape::layout() const {
+    Layout result;
+    result.raw = raw;
+    for (const ShapeField& field : fields) result.fields.push_back({field.name, field.slot});
+    result.removed = removed;
+    return result;
+}
+
+FrameId FrameTable::add_source_frame(size_t source) {
+    graph_.frames.emplace_back();
+    origins_.push_back({Kind::kSource, source, {}});
+    return static_cast<FrameId>(graph_.frames.size() - 1);
+}
+
+FrameId FrameTable::add_derived_frame(const Shape& parent) {
+    graph_.frames.emplace_back();
+    origins_.push_back({Kind::kDerived, 0, parent});
+    return static_cast<FrameId>(graph_.frames.size() - 1);
+}
+
+FrameId FrameTable::add_result_frame() {
+    graph_.frames.emplace_back();
+    origins_.push_back({Kind::kResult, 0, {}});
+    return static_cast<FrameId>(graph_.frames.size() - 1);
+}
+
+expr::Slot FrameTable::null_slot(FrameId frame) {
+    auto& slots = graph_.frames[frame].null_slots;
+    if (slots.empty()) slots.push_back(new_slot(frame));
+    return graph_.frames[frame].null_slots.front();
+}
+
+expr::Slot FrameTable::import(FrameId frame, expr::Slot slot) {
+    for (const SlotCopy& copy : graph_.frames[frame].copies) {
+        if (copy.from == slot) return copy.to;
+    }
+    const expr::Slot made = new_slot(frame);
+    graph_.frames[frame].copies.push_back({slot, made});
+    return made;
+}
+
+expr::Compiled<expr::Scope::Binding> FrameTable::bind(const Shape& shape, std::span<const std::string> path) {
+    using Binding = expr::Scope::Binding;
+    for (size_t used = path.size(); used > 0; --used) {  // `a.b` may be one field named "a.b".
+        const std::string name = join_path(path.first(used));
+        if (const ShapeField* field = shape.find(name)) return Binding{field->slot, used, field->type};
+    }
+    const auto& removed = shape.removed;
+    if (std::find(removed.begin(), removed.end(), path.front()) != removed.end()) {
+        return Binding{null_slot(shape.frame), path.size(), std::nullopt};
+    }
+    if (!shape.raw) return no_such_field(shape, path.front());
+    if (path.size() > kMaxPathSegments) return expr::CompileError{"a path has at most 64 segments", 0, 1, ""};
+
+    const Origin& origin = origins_[shape.frame];
+    if (origin.kind == Kind::kDerived) {
+        const Shape parent = origin.parent;
+        auto found = bind(parent, path);
+        if (auto* binding = std::get_if<Binding>(&found)) binding->slot = import(shape.frame, binding->slot);
+        return found;
+    }
+    SourcePlan& source = graph_.sources[origin.source];
+    if (source.format != config::Format::kJson) {
+        if (path.size() != 1 || path.front() != "value") {
+            expr::CompileError error;
+            error.message = "there is no field '" + join_path(path) + "' here";
+            error.length = join_path(path).size();
+            error.help = "records of source '" + source.name + "' are not JSON: their only field is 'value'";
+            return error;
+        }
+        if (source.value_slot == PathTree::kNoSlot) source.value_slot = new_slot(shape.frame);
+        return Binding{source.value_slot, 1, Type::kText};
+    }
+    PathTree::Node& node = source.paths.node(path);
+    if (node.slot == PathTree::kNoSlot) node.slot = new_slot(shape.frame);
+    return Binding{node.slot, path.size(), std::nullopt};
+}
+
+expr::Compiled<expr::Scope::Binding> FrameTable::bind_metadata(FrameId frame, expr::Metadata which) {
+    using Binding = expr::Scope::Binding;
+    const Origin& origin = origins_[frame];
+    if (origin.kind == Kind::kResult) {
+        const std::string name = metadata_name(which);
+        return expr::CompileError{name + " belongs to a single record; a window's result has none", 0,
+                                  name.size(), "keep it with an aggregate, such as max(" + name + ")"};
+    }
+    if (origin.kind == Kind::kDerived) {
+        const FrameId parent = origin.parent.frame;
+        auto found = bind_metadata(parent, which);
+        if (auto* binding = std::get_if<Binding>(&found)) binding->slot = import(frame, binding->slot);
+        return found;
+    }
+    expr::Slot& slot = graph_.sources[origin.source].metadata[static_cast<size_t>(which)];
+    if (slot == PathTree::kNoSlot) slot = new_slot(frame);
+    return Binding{slot, 1, metadata_type(which)};
+}
+
+}  // namespace weir::processor

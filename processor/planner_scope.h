@@ -1,0 +1,102 @@
+// What names mean at a point of a stream's steps, while planning: the shape of a row there, and the batch
+// (frame) that holds it. Internal to the planner.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "processor/graph.h"
+
+namespace weir::processor {
+
+using FieldPath = std::vector<std::string>;
+
+struct ShapeField {
+    std::string name;
+    expr::Slot slot;
+    std::optional<Type> type;
+};
+
+// A row's members as far as they are known, and which of them holds the key of the source's partitioning.
+struct Shape {
+    FrameId frame = 0;
+    bool raw = false;  // Members not listed are read from the record.
+    std::vector<ShapeField> fields;
+    std::vector<std::string> removed;
+    std::optional<FieldPath> key;  // None: lost on the way …
+    std::string key_lost;          // … for this reason, as a clause.
+
+    [[nodiscard]] const ShapeField* find(std::string_view name) const;
+    void set(ShapeField field);
+    void remove(const std::string& name);
+    [[nodiscard]] Layout layout() const;
+};
+
+// Hands out slots of frames and knows how a frame gets at a member of the record.
+class FrameTable {
+public:
+    explicit FrameTable(Graph& graph) : graph_(graph) {}
+
+    FrameId add_source_frame(size_t source);
+    FrameId add_derived_frame(const Shape& parent);  // Explode: members are copied from the parent's rows.
+    FrameId add_result_frame();                      // A window's results: nothing but its own fields.
+
+    expr::Slot new_slot(FrameId frame) { return static_cast<expr::Slot>(graph_.frames[frame].slot_count++); }
+    expr::Slot null_slot(FrameId frame);
+    // The slot of the frame to which explode copies the parent's `slot`.
+    expr::Slot import(FrameId frame, expr::Slot slot);
+
+    expr::Compiled<expr::Scope::Binding> bind(const Shape& shape, std::span<const std::string> path);
+    expr::Compiled<expr::Scope::Binding> bind_metadata(FrameId frame, expr::Metadata which);
+
+private:
+    enum class Kind : uint8_t { kSource, kDerived, kResult };
+    struct Origin {
+        Kind kind;
+        size_t source = 0;
+        Shape parent;
+    };
+
+    Graph& graph_;
+    std::vector<Origin> origins_;  // By FrameId.
+};
+
+// A shape as the expression compiler sees it; remembers the last plain path that was bound.
+class ShapeScope final : public expr::Scope {
+public:
+    ShapeScope(FrameTable& frames, const Shape& shape) : frames_(frames), shape_(shape) {}
+
+    expr::Compiled<Binding> bind(std::span<const std::string> path) override {
+        last_path_.assign(path.begin(), path.end());
+        ++bound_;
+        return frames_.bind(shape_, path);
+    }
+    expr::Compiled<Binding> bind_metadata(expr::Metadata which) override {
+        bound_ += 2;  // Never a plain path.
+        record_key_ = bound_ == 2 && which == expr::Metadata::kKey;
+        if (which == expr::Metadata::kKey && !shape_.raw &&
+            shape_.key == FieldPath{"_key"}) {  // A window's result.
+            if (const ShapeField* field = shape_.find("_key")) return Binding{field->slot, 1, field->type};
+        }
+        return frames_.bind_metadata(shape_.frame, which);
+    }
+
+    // The path, when it is the only name that was bound.
+    [[nodiscard]] const FieldPath* only_path() const { return bound_ == 1 ? &last_path_ : nullptr; }
+    // `_key` is the only name that was bound.
+    [[nodiscard]] bool is_record_key() const { return record_key_ && bound_ == 2; }
+
+private:
+    FrameTable& frames_;
+    const Shape& shape_;
+    FieldPath last_path_;
+    int bound_ = 0;
+    bool record_key_ = false;
+};
+
+[[nodiscard]] std::string join_path(std::span<const std::string> path);
+
+}  // namespace weir::processor

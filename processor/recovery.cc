@@ -1,0 +1,268 @@
+// The one way into a running epoch: after a start, a crash, an abort, a fence by timeout or an unknown
+// outcome. Read what Kafka holds, decide by state/recovery.h, rebuild the shards, open a fresh log, read on
+// from there.
+#include <sys/random.h>
+
+#include <algorithm>
+
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "processor/worker.h"
+#include "state/recovery.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr int64_t kAttemptMs = 5'000;
+constexpr int64_t kBetweenAttemptsMs = 200;
+constexpr int64_t kWaitLogUs = 10'000'000;
+
+bool may_come_back(Code code) { return code == Code::kUnavailable || code == Code::kTimedOut; }
+
+// What Kafka holds for one shard; its partitions were committed together, so they must agree.
+Result<state::KafkaCommit> commit_of_shard(ShardId shard, std::span<const TopicPartition> partitions,
+                                           std::span<const std::optional<CommittedOffset>> committed) {
+    using Kind = state::KafkaCommit::Kind;
+    std::optional<state::KafkaCommit> agreed;
+    for (size_t i = 0; i < partitions.size(); ++i) {
+        if (partitions[i].partition != shard) continue;
+        state::KafkaCommit here;
+        if (committed[i]) {
+            const auto metadata = state::parse_commit_metadata(committed[i]->metadata);
+            here.kind = metadata ? Kind::kCommit : Kind::kForeign;
+            if (metadata) here.metadata = *metadata;
+        }
+        if (!agreed) {
+            agreed = here;
+        } else if (agreed->kind != here.kind || agreed->metadata.id != here.metadata.id) {
+            return Error{
+                Code::kMismatch,
+                fmt::format(
+                    "shard {}: its partitions' committed offsets come from different commits; somebody "
+                    "changed the group's offsets: restore them, or start with a new pipeline name",
+                    shard)};
+        }
+    }
+    return agreed.value_or(state::KafkaCommit{});
+}
+
+// Hands a slot's state to the shards that it belongs to.
+class ShardLoader final : public state::StateVisitor {
+public:
+    explicit ShardLoader(std::span<const std::unique_ptr<Shard>> shards) : shards_(shards) {}
+
+    Result<void> entry(ShardId id, uint32_t table, std::string_view key, std::string_view value) override {
+        WEIR_ASSIGN(Shard* const shard, find(id));
+        return shard->apply_put(table, key, value);
+    }
+    Result<void> delta(ShardId id, std::string_view delta) override {
+        WEIR_ASSIGN(Shard* const shard, find(id));
+        return shard->apply(delta);
+    }
+
+private:
+    [[nodiscard]] Result<Shard*> find(ShardId id) const {
+        for (const auto& shard : shards_)
+            if (shard->id() == id) return shard.get();
+        return Error{Code::kMismatch,
+                     fmt::format("the slot holds state of shard {}, which is not its own", id)};
+    }
+
+    std::span<const std::unique_ptr<Shard>> shards_;
+};
+
+}  // namespace
+
+Result<SlotDecision> decide_slot(const state::SlotImage& image, Decider decider, int32_t slot,
+                                 std::span<const ShardId> shards, std::span<const TopicPartition> partitions,
+                                 std::span<const std::optional<CommittedOffset>> committed) {
+    std::vector<state::EpochLink> links;
+    for (const state::LoggedEpoch& epoch : image.epochs) links.push_back({epoch.id, epoch.prev});
+    SlotDecision decision;
+    bool first = true;
+    for (const ShardId shard : shards) {
+        state::RecoveryInput input;
+        if (const state::SnapshotRef* const snapshot = image.snapshot(shard)) input.snapshot = snapshot->id;
+        input.epochs = links;
+        input.end = image.end;
+        WEIR_ASSIGN(input.kafka, commit_of_shard(shard, partitions, committed));
+        const state::RecoveryDecision shard_decision =
+            decider == Decider::kTransaction ? state::decide(input) : state::decide_by_log(input);
+        if (first || !shard_decision.proceed())
+            log_info("recovery outcome={} slot={} shard={} kept={} discarded={} commit={}",
+                     state::outcome_name(shard_decision.outcome), slot, shard, shard_decision.epochs_kept,
+                     shard_decision.discarded, to_string(shard_decision.upto));
+        if (!shard_decision.proceed()) {
+            const Code code =
+                shard_decision.outcome == state::Outcome::kCorrupt ? Code::kCorrupt : Code::kMismatch;
+            return Error{code, fmt::format("shard {}: {}{}{}", shard, shard_decision.text,
+                                           image.damage.empty() ? "" : " Damage: ", image.damage)};
+        }
+        if (!first && decision.epochs_kept != shard_decision.epochs_kept)
+            return Error{Code::kMismatch,
+                         fmt::format("slot {}: shard {} is at another commit than the slot's others; "
+                                     "somebody changed the group's offsets",
+                                     slot, shard)};
+        if (shard_decision.outcome == state::Outcome::kGenesis)
+            decision.genesis.push_back(shard);
+        else
+            decision.upto = shard_decision.upto;
+        decision.epochs_kept = shard_decision.epochs_kept;
+        first = false;
+    }
+    return decision;
+}
+
+Result<void> Worker::recover() {
+    if (first_attempt_ms_ == 0) first_attempt_ms_ = clock_.monotonic_ms();
+    publish(WorkerPhase::kRecovering);
+    const auto attempt = try_recover();
+    beat();
+    if (attempt.ok()) {
+        ready_ = true;
+        recovered_once_ = true;
+        publish(WorkerPhase::kRunning);
+        return {};
+    }
+    const bool patient =
+        recovered_once_ || clock_.monotonic_ms() - first_attempt_ms_ < settings_.startup_timeout_ms;
+    if (!may_come_back(attempt.error().code) || !patient) return attempt.error();
+    if (clock_.monotonic_us() >= next_wait_log_us_) {
+        next_wait_log_us_ = clock_.monotonic_us() + kWaitLogUs;
+        log_warn("slot={} waiting for the broker: {}", settings_.identity.slot, attempt.error().message);
+    }
+    clock_.sleep_ms(kBetweenAttemptsMs);
+    return {};
+}
+
+Result<void> Worker::try_recover() {
+    source_.reset();
+    sink_.reset();
+    log_.reset();
+    shards_.clear();
+    log_reserved_ = false;
+    epoch_started_us_ = 0;
+    previous_ = {};
+    counters_ = committed_counters_;
+
+    WEIR_TRY(open_sink());
+    Committed committed(partitions_.size());
+    if (settings_.kafka_inputs) {
+        // After open(): the predecessor's transaction has ended, one way or the other.
+        WEIR_ASSIGN(committed, sink_->committed(partitions_, kAttemptMs));
+    }
+    crash_point("during_recovery");
+    for (const ShardId shard : settings_.shards)
+        shards_.push_back(std::make_unique<Shard>(
+            plan_, shard, partitions_of(shard, settings_.partition_counts), clock_, counters_));
+    if (slot_directory_ != nullptr)
+        WEIR_TRY(restore_from_log(committed));
+    else
+        WEIR_TRY(restore_from_offsets(committed));
+    crash_point("after_recovery_switch");
+    WEIR_TRY(sink_->begin());
+    WEIR_TRY(pin_start_offsets());
+    return start_reading();
+}
+
+Result<void> Worker::open_sink() {
+    draw_boot_nonce();
+    WEIR_ASSIGN(sink_, connector_.make_sink(settings_.identity, settings_.decider == Decider::kTransaction));
+    return sink_->open(kAttemptMs);
+}
+
+void Worker::draw_boot_nonce() {
+    next_ = {};
+    const ssize_t drawn = getrandom(next_.boot.data(), sizeof next_.boot, 0);
+    WEIR_CHECK(drawn == static_cast<ssize_t>(sizeof next_.boot), "getrandom");
+}
+
+Result<void> Worker::restore_from_log(const Committed& committed) {
+    WEIR_ASSIGN(const state::SlotImage image, state::load_slot(*slot_directory_));
+    WEIR_ASSIGN(const SlotDecision decision, decide_slot(image, settings_.decider, settings_.identity.slot,
+                                                         settings_.shards, partitions_, committed));
+    ShardLoader loader(shards_);
+    WEIR_TRY(state::replay_slot(*slot_directory_, image, decision.upto, loader));
+    for (const auto& shard : shards_) {
+        const state::ShardProgress* const progress = image.progress(shard->id(), decision.epochs_kept);
+        if (progress == nullptr) continue;
+        for (const state::PartitionProgress& partition : progress->partitions)
+            WEIR_TRY(shard->restore_progress(
+                {partition.partition, partition.next_offset, partition.watermark, partition.clocks}));
+    }
+    if (settings_.decider == Decider::kTransaction) WEIR_TRY(check_offsets(committed));
+    WEIR_TRY(sink_->restore(image.sink_position(decision.epochs_kept)));
+    WEIR_ASSIGN(log_, state::SlotStore::start(*slot_directory_, image, decision.upto, slot_options_, clock_));
+    previous_ = decision.upto;
+    return {};
+}
+
+// A cross-check that costs nothing: the epoch on disk and Kafka's commit speak of the same offsets.
+Result<void> Worker::check_offsets(const Committed& committed) const {
+    for (const auto& shard : shards_)
+        for (const PartitionProgress& progress : shard->progress())
+            for (size_t i = 0; i < partitions_.size(); ++i) {
+                if (partitions_[i] != progress.partition || !committed[i]) continue;
+                if (committed[i]->offset == progress.next_offset) continue;
+                return Error{
+                    Code::kMismatch,
+                    fmt::format(
+                        "shard {}: Kafka's committed offset {} is not the log's {} although both name the "
+                        "same commit; somebody changed the group's offsets",
+                        shard->id(), committed[i]->offset, progress.next_offset)};
+            }
+    return {};
+}
+
+// No state: Kafka's offsets are all there is, also when an operator set them.
+Result<void> Worker::restore_from_offsets(const Committed& committed) {
+    for (const auto& shard : shards_)
+        for (size_t i = 0; i < partitions_.size(); ++i) {
+            if (partitions_[i].partition != shard->id() || !committed[i]) continue;
+            WEIR_TRY(shard->restore_progress({partitions_[i], committed[i]->offset, kNoTime, {}}));
+        }
+    log_info("recovery outcome=offsets slot={}", settings_.identity.slot);
+    return {};
+}
+
+// The genesis epoch: concrete start offsets are committed before the first record is processed. Without it a
+// crash before the first commit would skip data under `latest`, and look like state without offsets.
+Result<void> Worker::pin_start_offsets() {
+    bool pinned = false;
+    for (const auto& shard : shards_)
+        for (const PartitionProgress& progress : shard->progress()) {
+            if (progress.next_offset >= 0) continue;
+            const auto input = static_cast<size_t>(progress.partition.topic);
+            WEIR_ASSIGN(
+                const int64_t offset,
+                connector_.resolve_start(progress.partition, settings_.start_policies[input], kAttemptMs));
+            WEIR_TRY(shard->restore_progress({progress.partition, offset, kNoTime, {}}));
+            pinned = true;
+        }
+    if (!pinned) return {};
+    crash_point("during_genesis");
+    if (!reserve_log()) return Error{Code::kUnavailable, "the disk is full"};
+    epoch_started_us_ = clock_.monotonic_us();
+    WEIR_ASSIGN(const EpochResult result, commit_epoch());
+    if (result != EpochResult::kCommitted)
+        return Error{Code::kUnavailable, "the genesis epoch was not committed"};
+    return {};
+}
+
+Result<void> Worker::start_reading() {
+    WEIR_ASSIGN(source_, connector_.make_source(settings_.identity));
+    std::vector<StartOffset> starts;
+    for (const auto& shard : shards_)
+        for (const PartitionProgress& progress : shard->progress())
+            starts.push_back({progress.partition, progress.next_offset});
+    if (settings_.stop_when_caught_up && !recovered_once_) {
+        for (const StartOffset& start : starts) {
+            WEIR_ASSIGN(const OffsetRange range, connector_.offset_range(start.partition, kAttemptMs));
+            if (start.offset < range.end) end_offsets_.emplace_back(start.partition, range.end);
+        }
+    }
+    last_commit_us_ = clock_.monotonic_us();
+    return source_->assign(starts);
+}
+
+}  // namespace weir::processor

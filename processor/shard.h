@@ -1,0 +1,123 @@
+// One shard: the operators and the state of a set of equally numbered partitions. A worker hands it runs of
+// records and tells it when time passed; it answers with output records, and once per epoch with what
+// changed.
+//
+// Order:   results do not depend on how records are cut into runs: a record is tested for lateness against
+//          the watermark that stood before it, and outputs keep the input's order; windows close after the
+//          run that closes them, in order of their end, groups in the order of their first record.
+// Thread:  the worker that owns it. The plan outlives it.
+// Memory:  a run of any length is worked off in slices of kSliceRows records; buffers are reused.
+// Failure: kRecordFailed where the error policy is `fail`, else the sink's own error. Either leaves the shard
+//          between epochs: it is dropped and restored from the last commit.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "processor/counters.h"
+#include "processor/endpoint.h"
+#include "processor/plan.h"
+#include "state/delta.h"
+
+namespace weir::processor {
+
+inline constexpr size_t kSliceRows = 1024;
+
+// What an epoch record keeps of one partition.
+struct PartitionProgress {
+    TopicPartition partition;
+    int64_t next_offset = -1;       // -1: nothing read yet.
+    EventTime watermark = kNoTime;  // For people; `blob` has all that is needed to go on.
+    std::string blob;
+};
+
+struct PartitionStatus {
+    TopicPartition partition;
+    int64_t next_offset = -1;
+    EventTime watermark = kNoTime;
+    bool idle = false;
+    bool caught_up = false;
+};
+
+struct StageStatus {
+    std::string stream;  // "per_minute.steps[1]"
+    size_t stream_index = 0;
+    EventTime watermark = kNoTime;
+    bool ticking = false;  // All its partitions are idle and event time goes on by the clock.
+    int32_t held_by = -1;  // Index into `partitions` of the one that holds the watermark; -1: none.
+    uint64_t open_windows = 0;
+    uint64_t groups = 0;
+    uint64_t state_bytes = 0;
+    EventTime next_close =
+        kEndOfTime;  // Watermark at which the next window closes; kEndOfTime: none is open.
+};
+
+struct ShardStatus {
+    ShardId shard = 0;
+    std::vector<PartitionStatus> partitions;
+    std::vector<StageStatus> stages;
+};
+
+class Shard {
+public:
+    // `partitions`: every input partition with this number that exists, in the order of the plan's inputs.
+    Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions, const Clock& clock,
+          Counters& counters);
+    ~Shard();
+    Shard(const Shard&) = delete;
+    Shard& operator=(const Shard&) = delete;
+
+    [[nodiscard]] ShardId id() const;
+
+    // Takes one partition's records; their views must live until the call returns. `wall_ms` is the time of
+    // the poll: what max_ahead and now() mean by now.
+    [[nodiscard]] Result<void> process(const InputRun& run, const Source& source, int64_t wall_ms,
+                                       Sink& sink);
+
+    // Everything before `caught_up.end_offset` was delivered.
+    void caught_up(const CaughtUp& caught_up);
+
+    // Declares quiet partitions idle, lets event time tick, closes what became due. Asks the source for a
+    // partition's end only when it is about to become idle. Cheap when nothing is due.
+    [[nodiscard]] Result<void> advance_time(Source& source, Sink& sink);
+
+    // Monotonic microseconds at which advance_time() has something to do, as far as is known now; INT64_MAX:
+    // nothing until records come.
+    [[nodiscard]] int64_t next_deadline_us() const;
+
+    // Bounded input ended: event time goes to its end and every window closes. Windows closed so stay closed
+    // in later runs over the same state.
+    [[nodiscard]] Result<void> finish_input(Sink& sink);
+
+    // --- The epoch ---
+
+    // Whether anything happened since the last take_delta() that a commit must record.
+    [[nodiscard]] bool changed() const;
+    [[nodiscard]] std::vector<PartitionProgress> progress() const;
+    // Writes every change of state since the last call, and starts the next epoch.
+    void take_delta(state::DeltaWriter& out);
+
+    // --- Recovery, before the first process() ---
+
+    // Replays what take_delta() wrote, in order. kCorrupt: not something take_delta() writes.
+    [[nodiscard]] Result<void> apply(std::string_view delta);
+    // One operation of it, as a snapshot holds them.
+    [[nodiscard]] Result<void> apply_put(uint32_t table, std::string_view key, std::string_view value);
+    // Takes a partition's progress back; an empty blob sets the offset alone.
+    [[nodiscard]] Result<void> restore_progress(const PartitionProgress& progress);
+
+    [[nodiscard]] ShardStatus status() const;
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weir::processor

@@ -1,0 +1,57 @@
+// The first step of every record: decode it, find its event time, move its partition's watermark, hand it to
+// the streams that read the source. A source's slice is decoded once, whoever reads it.
+//
+// Records that cannot be decoded, have no readable event time, or lie further in the future than max_ahead
+// end here: counted per source and handled by on_error; they never move a watermark.
+//
+// Thread:  the worker that owns the shard.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "processor/counters.h"
+#include "processor/decode.h"
+#include "processor/executor.h"
+#include "processor/plan.h"
+#include "processor/watermark.h"
+
+namespace weir::processor {
+
+class SourceReader {
+public:
+    SourceReader(const Plan& plan, size_t source, Watermarks& watermarks, Counters& counters);
+
+    // `partition`: index among the shard's.
+    [[nodiscard]] Result<void> read(Executor& executor, size_t partition,
+                                    std::span<const InputRecord> records, const Source& source,
+                                    int64_t wall_ms, Sink& sink);
+
+private:
+    [[nodiscard]] Result<void> reject(Executor& executor, size_t partition, const InputRecord& record,
+                                      ErrorName error, std::string_view message, const Source& source,
+                                      Sink& sink);
+    void fill_metadata(Executor& executor, Batch& batch, size_t partition,
+                       std::span<const InputRecord> records, const Source& source);
+    [[nodiscard]] Result<void> assign_times(Executor& executor, Batch& batch, size_t partition,
+                                            std::span<const InputRecord> records, const Source& source,
+                                            Sink& sink);
+    void check_keys(const Batch& batch, size_t partition, int64_t wall_ms);
+
+    const Plan& plan_;
+    const SourcePlan& source_;
+    Watermarks& watermarks_;
+    SourceCounters& counters_;
+    Decoder decoder_;
+    const bool needs_time_;  // A stage depends on it; otherwise a record may go without.
+    std::vector<uint32_t> rows_;
+    std::vector<DecodeError> errors_;
+    Column times_;
+    std::vector<Header> headers_;
+    std::string text_;
+    int64_t warned_wall_ms_ = 0;
+};
+
+}  // namespace weir::processor

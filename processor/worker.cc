@@ -1,0 +1,397 @@
+#include "processor/worker.h"
+
+#include <algorithm>
+
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "state/recovery.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr size_t kMaxPollRecords = 1024;  // A turn's records stay in the core's cache.
+constexpr int64_t kReadBackTimeoutMs = 30'000;
+constexpr int64_t kKeepAliveUs = 3'600'000'000;  // Kafka forgets the offsets of a group that never commits.
+constexpr int64_t kDiskRetryUs = 1'000'000;
+constexpr int64_t kPublishUs = 1'000'000;
+constexpr size_t kRecoveriesPerMinute = 5;
+
+}  // namespace
+
+Worker::Worker(WorkerSettings settings, const Plan& plan, Connector& connector, state::Directory* slot,
+               state::SlotOptions slot_options, Clock& clock)
+    : settings_(std::move(settings)),
+      plan_(plan),
+      connector_(connector),
+      slot_directory_(slot),
+      slot_options_(slot_options),
+      clock_(clock),
+      counters_(plan),
+      committed_counters_(counters_) {
+    for (size_t i = 0; i < settings_.shards.size(); ++i) {
+        const ShardId shard = settings_.shards[i];
+        if (static_cast<size_t>(shard) >= shard_index_.size())
+            shard_index_.resize(static_cast<size_t>(shard) + 1, -1);
+        shard_index_[static_cast<size_t>(shard)] = static_cast<int32_t>(i);
+        for (const TopicPartition partition : partitions_of(shard, settings_.partition_counts))
+            partitions_.push_back(partition);
+    }
+    status_.slot = settings_.identity.slot;
+    beat();
+    publish(WorkerPhase::kStarting);
+}
+
+Worker::~Worker() = default;
+
+std::vector<TopicPartition> partitions_of(ShardId shard, std::span<const int32_t> partition_counts) {
+    std::vector<TopicPartition> partitions;
+    for (size_t input = 0; input < partition_counts.size(); ++input)
+        if (shard < partition_counts[input])
+            partitions.push_back({TopicId{static_cast<uint16_t>(input)}, shard});
+    return partitions;
+}
+
+void Worker::beat() { heartbeat_ms_.store(clock_.monotonic_ms(), std::memory_order_relaxed); }
+
+void Worker::publish(WorkerPhase phase) {
+    status_.phase = phase;
+    status_.counters = counters_;
+    status_.shards.clear();
+    for (const auto& shard : shards_) status_.shards.push_back(shard->status());
+    if (log_) {
+        const state::SlotStats stats = log_->stats();
+        status_.wal_bytes = stats.log_bytes;
+        status_.wal_segments = stats.segments;
+    }
+    published_.set(status_);
+    next_publish_us_ = clock_.monotonic_us() + kPublishUs;
+}
+
+Result<Worker::Turn> Worker::step(int64_t wait_ms) {
+    beat();
+    if (partitions_.empty()) {  // More workers than shards.
+        if (settings_.stop_when_caught_up) return Turn::kFinished;
+        clock_.sleep_ms(wait_ms);
+        publish(WorkerPhase::kRunning);
+        return Turn::kRunning;
+    }
+    if (!ready_) WEIR_TRY(recover());
+    auto result = ready_ ? turn(wait_ms) : Result<Turn>(Turn::kRunning);
+    if (clock_.monotonic_us() >= next_publish_us_)
+        publish(ready_ ? WorkerPhase::kRunning : WorkerPhase::kRecovering);
+    return result;
+}
+
+Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
+    if (!reserve_log()) {
+        clock_.sleep_ms(std::min<int64_t>(wait_ms, kDiskRetryUs / 1000));
+        return Turn::kRunning;
+    }
+    const int64_t now_us = clock_.monotonic_us();
+    int64_t deadline_us = now_us + wait_ms * 1000;
+    if (epoch_started_us_ != 0)
+        deadline_us = std::min(deadline_us, epoch_started_us_ + settings_.commit_interval_ms * 1000);
+    for (const auto& shard : shards_) deadline_us = std::min(deadline_us, shard->next_deadline_us());
+
+    auto poll = source_->poll(std::max<int64_t>(0, (deadline_us - now_us + 999) / 1000), kMaxPollRecords);
+    if (!poll.ok()) return failed_epoch(poll.error());
+    const int64_t wall_ms = clock_.wall_ms();
+    for (const InputRun& run : poll->runs)
+        if (const auto done = shard_of(run.partition).process(run, *source_, wall_ms, *sink_); !done.ok())
+            return failed_epoch(done.error());
+    for (const CaughtUp& event : poll->caught_up) {
+        shard_of(event.partition).caught_up(event);
+        std::erase_if(end_offsets_, [&](const auto& end) {
+            return end.first == event.partition && event.end_offset >= end.second;
+        });
+    }
+    for (const auto& shard : shards_) {
+        if (shard->next_deadline_us() > clock_.monotonic_us()) continue;
+        if (const auto done = shard->advance_time(*source_, *sink_); !done.ok())
+            return failed_epoch(done.error());
+    }
+    const bool finished = poll->end_of_input || (settings_.stop_when_caught_up && end_offsets_.empty());
+    if (poll->end_of_input)
+        for (const auto& shard : shards_)
+            if (const auto done = shard->finish_input(*sink_); !done.ok()) return failed_epoch(done.error());
+
+    const bool dirty = changed();
+    const int64_t after_us = clock_.monotonic_us();
+    if (dirty && epoch_started_us_ == 0) epoch_started_us_ = now_us;
+    const bool due = dirty && after_us - epoch_started_us_ >= settings_.commit_interval_ms * 1000;
+    const bool keep_alive = settings_.kafka_inputs && after_us - last_commit_us_ >= kKeepAliveUs;
+    if (due || keep_alive || (finished && dirty)) {
+        const auto committed = commit_epoch();
+        if (!committed.ok()) return committed.error();
+        if (*committed == EpochResult::kRecover) return Turn::kRunning;
+    }
+    return finished ? Turn::kFinished : Turn::kRunning;
+}
+
+bool Worker::changed() const {
+    return std::any_of(shards_.begin(), shards_.end(), [](const auto& shard) { return shard->changed(); });
+}
+
+// An epoch that cannot go on. What a new attempt cannot change ends the process: a bad record under the
+// policy to stop, offsets that Kafka no longer has, missing rights. Everything else is abandoned and read
+// back.
+Result<Worker::Turn> Worker::failed_epoch(const Error& cause) {
+    switch (cause.code) {
+        case Code::kRecordFailed:
+        case Code::kMismatch:
+        case Code::kNotFound:
+        case Code::kUnauthorized:
+        case Code::kInvalid: return cause;
+        default: break;
+    }
+    WEIR_TRY(count_recovery(cause));
+    return Turn::kRunning;
+}
+
+Result<void> Worker::finish() {
+    beat();
+    if (ready_ && changed() && reserve_log()) {
+        const auto committed = commit_epoch();
+        if (!committed.ok()) return committed.error();
+        // An abandoned epoch is no loss: the next start reads its records again.
+        if (*committed == EpochResult::kRecover)
+            log_warn("slot={} last epoch abandoned at exit", settings_.identity.slot);
+    }
+    publish(WorkerPhase::kStopped);
+    source_.reset();
+    sink_.reset();
+    log_.reset();
+    ready_ = false;
+    return {};
+}
+
+Shard& Worker::shard_of(TopicPartition partition) {
+    const auto shard = static_cast<size_t>(partition.partition);
+    const int32_t index = shard < shard_index_.size() ? shard_index_[shard] : -1;
+    WEIR_CHECK(index >= 0, "a record of a partition that is not ours");
+    return *shards_[static_cast<size_t>(index)];
+}
+
+// --- Epochs ---
+
+std::vector<OffsetCommit> Worker::offsets(const CommitId& id) const {
+    std::vector<OffsetCommit> commits;
+    commits.reserve(partitions_.size());
+    for (const auto& shard : shards_)
+        for (const PartitionProgress& progress : shard->progress()) {
+            if (progress.next_offset < 0) continue;
+            commits.push_back({progress.partition, progress.next_offset,
+                               state::encode_commit_metadata({id, progress.watermark, settings_.host})});
+        }
+    return commits;
+}
+
+// Disk space for the next epoch is taken before it begins, so that a full disk pauses reading and loses
+// nothing.
+bool Worker::reserve_log() {
+    if (!log_ || log_reserved_) return true;
+    if (clock_.monotonic_us() < disk_retry_us_) return false;
+    const auto reserved = log_->reserve();
+    log_reserved_ = reserved.ok();
+    if (!reserved.ok()) {
+        if (!status_.disk_full)
+            log_error("slot={} reading pauses: {}", settings_.identity.slot, reserved.error().message);
+        WEIR_CHECK(reserved.error().code == Code::kNoSpace, reserved.error().message);
+        disk_retry_us_ = clock_.monotonic_us() + kDiskRetryUs;
+    } else if (status_.disk_full) {
+        log_info("slot={} reading goes on: the log has space again", settings_.identity.slot);
+    }
+    if (status_.disk_full == log_reserved_) {
+        status_.disk_full = !log_reserved_;
+        publish(WorkerPhase::kRunning);
+    }
+    return log_reserved_;
+}
+
+Result<void> Worker::append_epoch(const CommitId& id, std::string sink_position) {
+    state::EpochRecord record;
+    record.id = id;
+    record.prev = previous_;
+    record.sink_position = std::move(sink_position);
+    take_deltas();
+    for (size_t i = 0; i < shards_.size(); ++i) {
+        state::ShardEpoch& part = record.shards.emplace_back();
+        part.progress.shard = shards_[i]->id();
+        for (PartitionProgress& progress : shards_[i]->progress())
+            part.progress.partitions.push_back(
+                {progress.partition, progress.next_offset, progress.watermark, std::move(progress.blob)});
+        part.delta = deltas_[i];
+    }
+    return log_->append(record);
+}
+
+// A failed fdatasync cannot be repaired in this process: the kernel may have dropped the pages, and a later
+// success would prove nothing. Recovery reads what is really there.
+void Worker::sync_log() {
+    const int64_t before_us = clock_.monotonic_us();
+    const auto synced = log_->sync();
+    WEIR_CHECK(synced.ok(), synced.error().message);
+    status_.wal_sync_us_total += static_cast<uint64_t>(clock_.monotonic_us() - before_us);
+}
+
+Result<Worker::EpochResult> Worker::commit_epoch() {
+    const int64_t begun_us = clock_.monotonic_us();
+    const CommitId id{next_.boot, ++next_.sequence};
+    auto result = settings_.decider == Decider::kTransaction ? commit_by_transaction(id)
+                  : settings_.decider == Decider::kWal       ? commit_by_log(id)
+                                                             : commit_by_offsets(id);
+    if (!result.ok() || *result != EpochResult::kCommitted) return result;
+    crash_point("after_commit");
+    previous_ = id;
+    log_reserved_ = false;
+    epoch_started_us_ = 0;
+    last_commit_us_ = clock_.monotonic_us();
+    committed_counters_ = counters_;
+    ++status_.epochs_committed;
+    status_.last_commit_wall_ms = clock_.wall_ms();
+    const int64_t took_us = last_commit_us_ - begun_us;
+    status_.commit_duration_us_total += static_cast<uint64_t>(took_us);
+    size_t bucket = 0;
+    while (bucket < kCommitBucketsMs.size() && took_us > kCommitBucketsMs[bucket] * 1000) ++bucket;
+    ++status_.commit_duration_buckets[bucket];
+    return result;
+}
+
+// Kafka's transaction decides. The only order that matters: the record is on disk before EndTxn is sent.
+Result<Worker::EpochResult> Worker::commit_by_transaction(const CommitId& id) {
+    const std::vector<OffsetCommit> commits = offsets(id);
+    sink_->start_flush();
+    if (log_) {
+        // With file outputs their lengths are part of the record, so they are flushed before it.
+        std::string position = sink_->position();
+        if (!position.empty()) {
+            if (const auto flushed = sink_->flush(settings_.transaction_timeout_ms); !flushed.ok())
+                return abandon(flushed.error());
+            position = sink_->position();
+        }
+        if (const auto appended = append_epoch(id, std::move(position)); !appended.ok())
+            return abandon(appended.error());
+        crash_point("after_prepare_append");
+        sync_log();  // librdkafka's threads send the outputs meanwhile.
+        crash_point("after_prepare_sync");
+    } else {
+        take_deltas();
+    }
+    if (const auto flushed = sink_->flush(settings_.transaction_timeout_ms); !flushed.ok())
+        return abandon(flushed.error());
+    crash_point("after_flush");
+    beat();
+    if (const auto sent = sink_->send_offsets(commits, settings_.transaction_timeout_ms); !sent.ok())
+        return abandon(sent.error());
+    crash_point("after_send_offsets");
+    crash_point("before_commit");
+    beat();
+    const CommitOutcome outcome = sink_->commit(settings_.transaction_timeout_ms);
+    beat();
+    switch (outcome) {
+        case CommitOutcome::kCommitted:
+        case CommitOutcome::kCommittedReplaceSink: break;
+        case CommitOutcome::kFenced: return abandon({Code::kFenced, "commit transaction"});
+        case CommitOutcome::kUnknown: return abandon({Code::kUnknown, "the commit's outcome is unknown"});
+    }
+    timeout_fence_forgiven_ = false;
+    if (log_) log_->committed();
+    if (outcome == CommitOutcome::kCommittedReplaceSink) {
+        if (const auto replaced = replace_sink(id); !replaced.ok()) return abandon(replaced.error());
+    } else if (const auto begun = sink_->begin(); !begun.ok()) {
+        return abandon(begun.error());
+    }
+    return EpochResult::kCommitted;
+}
+
+// The log decides: outputs are durable before the record says so; Kafka's offsets only follow.
+Result<Worker::EpochResult> Worker::commit_by_log(const CommitId& id) {
+    const std::vector<OffsetCommit> commits = offsets(id);
+    sink_->start_flush();
+    if (const auto flushed = sink_->flush(settings_.transaction_timeout_ms); !flushed.ok())
+        return abandon(flushed.error());
+    crash_point("after_flush");
+    if (const auto appended = append_epoch(id, sink_->position()); !appended.ok())
+        return abandon(appended.error());
+    crash_point("after_prepare_append");
+    sync_log();
+    crash_point("after_prepare_sync");
+    log_->committed();
+    if (settings_.kafka_inputs)
+        if (const auto noted = sink_->commit_offsets(commits, false); !noted.ok())
+            log_debug("slot={} advisory offset commit: {}", settings_.identity.slot, noted.error().message);
+    return EpochResult::kCommitted;
+}
+
+Result<Worker::EpochResult> Worker::commit_by_offsets(const CommitId& id) {
+    const std::vector<OffsetCommit> commits = offsets(id);
+    take_deltas();
+    sink_->start_flush();
+    auto done = sink_->flush(settings_.transaction_timeout_ms);
+    crash_point("after_flush");
+    if (done.ok()) done = sink_->commit_offsets(commits, true);
+    if (!done.ok()) return abandon(done.error());
+    return EpochResult::kCommitted;
+}
+
+Result<Worker::EpochResult> Worker::abandon(const Error& cause) {
+    WEIR_TRY(count_recovery(cause));
+    return EpochResult::kRecover;
+}
+
+void Worker::take_deltas() {
+    deltas_.resize(shards_.size());
+    for (size_t i = 0; i < shards_.size(); ++i) {
+        deltas_[i].clear();
+        state::DeltaWriter delta(deltas_[i]);
+        shards_[i]->take_delta(delta);
+        WEIR_CHECK(log_ || deltas_[i].empty(), "a plan without state wrote some");
+    }
+}
+
+// EndTxn was sent more than once: a delayed copy could end the next transaction half way. A new producer
+// epoch fences it (docs/exactly_once.md, "The delayed EndTxn").
+Result<void> Worker::replace_sink(const CommitId& expected) {
+    ++status_.sinks_replaced;
+    sink_.reset();
+    WEIR_TRY(open_sink());
+    WEIR_ASSIGN(const auto committed, sink_->committed(partitions_, kReadBackTimeoutMs));
+    for (const auto& offset : committed) {
+        const auto metadata = offset ? state::parse_commit_metadata(offset->metadata) : std::nullopt;
+        if (!metadata || metadata->id != expected)
+            return Error{Code::kMismatch,
+                         fmt::format("slot {}: after a repeated EndTxn Kafka holds another commit than {}",
+                                     settings_.identity.slot, to_string(expected))};
+    }
+    return sink_->begin();
+}
+
+Result<void> Worker::count_recovery(const Error& cause) {
+    if (cause.code == Code::kFenced) {
+        // Kafka answers a transaction that it timed out as it answers a zombie. Our own clock tells the first
+        // from the second, once: two processes that both came back would fence each other for ever.
+        const bool timed_out =
+            clock_.monotonic_us() - epoch_started_us_ > settings_.transaction_timeout_ms * 1000;
+        if (epoch_started_us_ == 0 || !timed_out || timeout_fence_forgiven_)
+            return Error{
+                Code::kFenced,
+                fmt::format("slot {} was fenced: another process runs pipeline '{}' as instance {}; this "
+                            "one stops ({})",
+                            settings_.identity.slot, settings_.identity.pipeline, settings_.identity.instance,
+                            cause.message)};
+        timeout_fence_forgiven_ = true;
+    }
+    ready_ = false;
+    ++status_.recoveries;
+    const int64_t now_us = clock_.monotonic_us();
+    std::erase_if(recent_recoveries_us_, [&](int64_t at) { return now_us - at > 60'000'000; });
+    recent_recoveries_us_.push_back(now_us);
+    log_warn("slot={} epoch abandoned, reading the outcome back: cause={} {}", settings_.identity.slot,
+             code_name(cause.code), cause.message);
+    if (recent_recoveries_us_.size() <= kRecoveriesPerMinute) return {};
+    return Error{Code::kFenced,
+                 fmt::format("slot {} had to recover {} times within a minute; last cause: {}",
+                             settings_.identity.slot, recent_recoveries_us_.size(), cause.message)};
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,163 @@
+// One worker: one pinned thread that owns some shards, their state, one Source, one Sink and one WAL slot.
+// It turns records into epochs: one epoch = one transaction = one WAL record = one fdatasync, and it has one
+// recovery routine for every way an epoch can fail. Protocol and crash points: docs/exactly_once.md.
+//
+// Thread:  every call but status() and heartbeat() comes from the worker's own thread; tests call step() one
+//          turn at a time under virtual time.
+// Failure: step() returns an Error only when the process has to stop; everything that can be repaired by
+//          reading the outcome back and starting again from there is repaired inside.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "processor/endpoint.h"
+#include "processor/plan.h"
+#include "processor/shard.h"
+#include "processor/worker_status.h"
+#include "state/slot_store.h"
+
+namespace weir::processor {
+
+// Who says that an epoch happened.
+enum class Decider : uint8_t {
+    kTransaction,  // Kafka's transaction holds outputs and offsets; the WAL record is its redo information.
+    kWal,          // Outputs are flushed, then the WAL record decides; Kafka's offsets are advisory.
+    kOffsets,      // No state: outputs are flushed, then Kafka's committed offsets decide.
+};
+
+struct WorkerSettings {
+    WorkerIdentity identity;
+    std::string host;  // Goes into the commit metadata, so that a foreign commit names its writer.
+    std::vector<ShardId> shards;
+    std::vector<int32_t> partition_counts;  // By input; shard s reads partition s of inputs that have one.
+    std::vector<StartPolicy>
+        start_policies;  // By input; where a partition without a committed offset begins.
+    Decider decider = Decider::kTransaction;
+    bool kafka_inputs = true;  // Offsets can be committed to the source system.
+    int64_t commit_interval_ms = 100;
+    int64_t transaction_timeout_ms = 10'000;
+    int64_t startup_timeout_ms = 60'000;  // For the first recovery; later ones wait for the broker for ever.
+    bool stop_when_caught_up = false;     // Stop once the log ends seen at the start are reached.
+};
+
+class Worker {
+public:
+    enum class Turn : uint8_t {
+        kRunning,
+        kFinished,  // Bounded input ended or the log ends seen at the start are reached; all is committed.
+    };
+
+    // `slot` is null where the decider needs no WAL. All references outlive the worker.
+    Worker(WorkerSettings settings, const Plan& plan, Connector& connector, state::Directory* slot,
+           state::SlotOptions slot_options, Clock& clock);
+    ~Worker();
+
+    // Recovers if needed, then: poll at most `wait_ms`, process, advance time, commit when due.
+    [[nodiscard]] Result<Turn> step(int64_t wait_ms);
+
+    // Commits the open epoch (SIGTERM). The worker is not used afterwards.
+    [[nodiscard]] Result<void> finish();
+
+    [[nodiscard]] WorkerStatus status() const { return published_.get(); }
+    // Monotonic milliseconds of the latest sign of life, for the watchdog.
+    [[nodiscard]] int64_t heartbeat_ms() const { return heartbeat_ms_.load(std::memory_order_relaxed); }
+
+private:
+    using Committed = std::vector<std::optional<CommittedOffset>>;  // In the order of partitions_.
+
+    // processor/recovery.cc. One attempt per call: while the broker is away the worker stays not ready.
+    [[nodiscard]] Result<void> recover();
+    [[nodiscard]] Result<void> try_recover();
+    [[nodiscard]] Result<void> open_sink();
+    [[nodiscard]] Result<void> restore_from_log(const Committed& committed);
+    [[nodiscard]] Result<void> restore_from_offsets(const Committed& committed);
+    [[nodiscard]] Result<void> check_offsets(const Committed& committed) const;
+    [[nodiscard]] Result<void> pin_start_offsets();
+    [[nodiscard]] Result<void> start_reading();
+
+    [[nodiscard]] Result<Turn> turn(int64_t wait_ms);
+    [[nodiscard]] Result<Turn> failed_epoch(const Error& cause);
+    [[nodiscard]] bool changed() const;
+
+    // What became of the epoch; anything but a commit sends the worker through recover().
+    enum class EpochResult : uint8_t { kCommitted, kRecover };
+    [[nodiscard]] Result<EpochResult> commit_epoch();
+    [[nodiscard]] Result<EpochResult> commit_by_transaction(const CommitId& id);
+    [[nodiscard]] Result<EpochResult> commit_by_log(const CommitId& id);
+    [[nodiscard]] Result<EpochResult> commit_by_offsets(const CommitId& id);
+    [[nodiscard]] Result<EpochResult> abandon(const Error& cause);
+    [[nodiscard]] Result<void> replace_sink(const CommitId& expected);
+    [[nodiscard]] Result<void> append_epoch(const CommitId& id, std::string sink_position);
+    void sync_log();
+    void take_deltas();
+    [[nodiscard]] bool reserve_log();
+
+    [[nodiscard]] std::vector<OffsetCommit> offsets(const CommitId& id) const;
+    [[nodiscard]] Shard& shard_of(TopicPartition partition);
+    void draw_boot_nonce();
+    void beat();
+    void publish(WorkerPhase phase);
+    [[nodiscard]] Result<void> count_recovery(const Error& cause);
+
+    const WorkerSettings settings_;
+    const Plan& plan_;
+    Connector& connector_;
+    state::Directory* const slot_directory_;
+    const state::SlotOptions slot_options_;
+    Clock& clock_;
+
+    std::unique_ptr<Source> source_;
+    std::unique_ptr<Sink> sink_;
+    std::unique_ptr<state::SlotStore> log_;
+    Counters counters_;
+    Counters committed_counters_;  // As of the latest commit: an abandoned epoch's records are counted again.
+    std::vector<std::unique_ptr<Shard>> shards_;  // In the order of settings_.shards.
+    std::vector<int32_t> shard_index_;            // By shard id; -1: not ours.
+    std::vector<TopicPartition> partitions_;      // All of our shards' partitions.
+
+    bool ready_ = false;  // Recovered and reading.
+    bool recovered_once_ = false;
+    bool log_reserved_ = false;
+    CommitId previous_;             // The latest committed epoch of this slot.
+    CommitId next_;                 // boot = this sink's nonce; sequence = the last one used.
+    int64_t epoch_started_us_ = 0;  // Of the first change in the open epoch; 0: nothing changed yet.
+    int64_t last_commit_us_ = 0;
+    int64_t disk_retry_us_ = 0;
+    int64_t next_publish_us_ = 0;
+    bool timeout_fence_forgiven_ = false;
+    std::vector<int64_t> recent_recoveries_us_;
+    std::vector<std::pair<TopicPartition, int64_t>> end_offsets_;  // stop_when_caught_up: not reached yet.
+    std::vector<std::string> deltas_;                              // Reused encoding buffers, one per shard.
+    int64_t first_attempt_ms_ = 0;                                 // When the first recovery began.
+    int64_t next_wait_log_us_ = 0;
+
+    WorkerStatus status_;
+    Published<WorkerStatus> published_;
+    std::atomic<int64_t> heartbeat_ms_{0};
+};
+
+// The partitions of a shard, in the order of the inputs that have one of that number.
+[[nodiscard]] std::vector<TopicPartition> partitions_of(ShardId shard,
+                                                        std::span<const int32_t> partition_counts);
+
+// The recovery table applied to every shard of one slot. Shared by a worker's recovery and by the re-dealing
+// of slots at start.
+struct SlotDecision {
+    size_t epochs_kept = 0;        // So many epochs of the slot's log count.
+    CommitId upto;                 // The last of them, or the snapshots' commit; empty when nothing counts.
+    std::vector<ShardId> genesis;  // Shards of which nothing was ever committed.
+};
+// `committed` follows `partitions`; both cover every partition of `shards`. kMismatch or kCorrupt: refuse to
+// start, the message says what to do.
+[[nodiscard]] Result<SlotDecision> decide_slot(const state::SlotImage& image, Decider decider, int32_t slot,
+                                               std::span<const ShardId> shards,
+                                               std::span<const TopicPartition> partitions,
+                                               std::span<const std::optional<CommittedOffset>> committed);
+
+}  // namespace weir::processor

@@ -1,0 +1,215 @@
+// One shard in a world of virtual time: records go in by hand, outputs are collected, and a crash throws away
+// all that no epoch has recorded, outputs too, as a transaction does.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "config/load.h"
+#include "processor/counters.h"
+#include "processor/endpoint.h"
+#include "processor/plan.h"
+#include "processor/shard.h"
+#include "state/delta.h"
+
+namespace weir::processor {
+
+struct Output {
+    std::string topic;
+    std::string key;  // "<null>" for null.
+    std::string value;
+    int64_t timestamp_ms = 0;
+    int32_t partition = 0;
+    std::map<std::string, std::string> headers;
+
+    [[nodiscard]] std::string line() const { return topic + " " + key + " " + value; }
+};
+
+inline std::string shown(MaybeBytes bytes) { return bytes.data() == nullptr ? "<null>" : std::string(bytes); }
+
+struct FakeSink final : Sink {
+    explicit FakeSink(const Plan& its_plan) : plan(its_plan) {}
+
+    Result<void> open(int64_t) override { return {}; }
+    Result<std::vector<std::optional<CommittedOffset>>> committed(std::span<const TopicPartition>,
+                                                                  int64_t) override {
+        return std::vector<std::optional<CommittedOffset>>{};
+    }
+    Result<void> begin() override { return {}; }
+    Result<void> produce(const OutputRecord& record) override {
+        Output output;
+        output.topic = plan.outputs[static_cast<size_t>(record.topic)].name;
+        output.key = shown(record.key);
+        output.value = shown(record.value);
+        if (output.value.size() > largest_value) return Error{Code::kInvalid, "the record is too large"};
+        output.timestamp_ms = record.timestamp_ms;
+        output.partition = record.partition;
+        for (const Header& header : record.headers)
+            output.headers[std::string(header.name)] = shown(header.value);
+        outputs.push_back(std::move(output));
+        return {};
+    }
+    void start_flush() override {}
+    Result<void> flush(int64_t) override { return {}; }
+    Result<void> send_offsets(std::span<const OffsetCommit>, int64_t) override { return {}; }
+    CommitOutcome commit(int64_t) override { return CommitOutcome::kCommitted; }
+    Result<void> commit_offsets(std::span<const OffsetCommit>, bool) override { return {}; }
+    [[nodiscard]] std::string position() const override { return {}; }
+    Result<void> restore(std::string_view) override { return {}; }
+
+    const Plan& plan;
+    std::vector<Output> outputs;
+    size_t largest_value = SIZE_MAX;
+};
+
+struct FakeSource final : Source {
+    Result<void> assign(std::span<const StartOffset>) override { return {}; }
+    Result<Poll> poll(int64_t, size_t) override { return Poll{}; }
+    void read_headers(const InputRecord& record, std::vector<Header>& out) const override {
+        if (record.native == nullptr) return;
+        for (const auto& [name, value] :
+             *static_cast<const std::map<std::string, std::string>*>(record.native)) {
+            out.push_back({name, value});
+        }
+    }
+    Result<int64_t> end_offset(TopicPartition partition, int64_t) override { return ends[partition]; }
+
+    std::map<TopicPartition, int64_t> ends;
+};
+
+inline std::shared_ptr<const Plan> plan_of(const std::string& yaml, std::string* errors = nullptr) {
+    config::Loaded loaded = config::load_text("p.yaml", yaml, {});
+    std::shared_ptr<const Plan> plan;
+    if (!loaded.diagnostics.has_errors()) plan = compile(loaded.pipeline, loaded.diagnostics);
+    const std::string text = loaded.diagnostics.render("p.yaml", loaded.source);
+    if (errors != nullptr) {
+        *errors = text;
+    } else {
+        INFO(text);
+        REQUIRE(plan != nullptr);
+    }
+    return plan;
+}
+
+struct Record {
+    std::optional<std::string> key;
+    std::optional<std::string> value;
+    int64_t timestamp_ms = 0;
+    std::map<std::string, std::string> headers;
+};
+
+class World {
+public:
+    explicit World(std::shared_ptr<const Plan> its_plan, int64_t wall_ms = 1'000'000)
+        : plan(std::move(its_plan)), clock(wall_ms), counters(*this->plan), sink(*this->plan) {
+        start();
+    }
+    explicit World(const std::string& yaml) : World(plan_of(yaml)) {}
+
+    // Appends to the input's partition 0 and hands it to the shard, all as one run.
+    Result<void> in(const std::string& topic, std::vector<Record> records) {
+        const TopicPartition partition = input(topic);
+        auto& log = logs_[partition];
+        const size_t first = log.size();
+        for (Record& record : records) log.push_back(std::move(record));
+        source.ends[partition] = static_cast<int64_t>(log.size());
+        return feed(partition, first, log.size());
+    }
+    Result<void> in(const std::string& topic, std::string key, std::string value, int64_t timestamp_ms = 0) {
+        return in(topic, {Record{std::move(key), std::move(value), timestamp_ms, {}}});
+    }
+
+    void caught_up(const std::string& topic) {
+        const TopicPartition partition = input(topic);
+        shard->caught_up({partition, source.ends[partition]});
+        caught_up_.insert_or_assign(partition, true);
+    }
+    void advance(int64_t milliseconds) {
+        clock.advance_ms(milliseconds);
+        REQUIRE(shard->advance_time(source, sink).ok());
+    }
+
+    void epoch() {
+        std::string delta;
+        state::DeltaWriter writer(delta);
+        shard->take_delta(writer);
+        deltas_.push_back(delta);
+        progress_ = shard->progress();
+        committed_outputs_ = sink.outputs.size();
+    }
+    void crash() {
+        sink.outputs.resize(committed_outputs_);
+        start();
+        for (const std::string& delta : deltas_) REQUIRE(shard->apply(delta).ok());
+        for (const PartitionProgress& progress : progress_) REQUIRE(shard->restore_progress(progress).ok());
+        for (auto& [partition, log] : logs_) {
+            size_t next = 0;
+            for (const PartitionProgress& progress : progress_) {
+                if (progress.partition == partition && progress.next_offset > 0) {
+                    next = static_cast<size_t>(progress.next_offset);
+                }
+            }
+            for (; next < log.size(); ++next) REQUIRE(feed(partition, next, next + 1).ok());
+        }
+        for (const auto& [partition, yes] : caught_up_) shard->caught_up({partition, source.ends[partition]});
+        advance(0);  // A worker's first turn.
+    }
+
+    [[nodiscard]] std::vector<std::string> lines() const {
+        std::vector<std::string> result;
+        for (const Output& output : sink.outputs) result.push_back(output.line());
+        return result;
+    }
+
+    std::shared_ptr<const Plan> plan;  // Shared with tests that start several worlds of one plan.
+    ManualClock clock;
+    Counters counters;
+    FakeSink sink;
+    FakeSource source;
+    std::unique_ptr<Shard> shard;
+
+private:
+    TopicPartition input(const std::string& topic) const {
+        for (size_t i = 0; i < plan->inputs.size(); ++i) {
+            if (plan->inputs[i].name == topic) return {static_cast<TopicId>(i), 0};
+        }
+        REQUIRE_MESSAGE(false, "no input " << topic);
+        return {};
+    }
+    void start() {
+        std::vector<TopicPartition> partitions;
+        for (size_t i = 0; i < plan->inputs.size(); ++i) partitions.push_back({static_cast<TopicId>(i), 0});
+        counters = Counters(*plan);
+        shard = std::make_unique<Shard>(*plan, 0, partitions, clock, counters);
+    }
+    Result<void> feed(TopicPartition partition, size_t first, size_t last) {
+        std::vector<InputRecord> records;
+        const auto& log = logs_[partition];
+        for (size_t i = first; i < last; ++i) {
+            InputRecord record;
+            if (log[i].key) record.key = *log[i].key;
+            if (log[i].value) record.value = *log[i].value;
+            record.offset = static_cast<int64_t>(i);
+            record.timestamp_ms = log[i].timestamp_ms;
+            record.native = &log[i].headers;
+            records.push_back(record);
+        }
+        caught_up_.erase(partition);
+        return shard->process({partition, records}, source, clock.wall_ms(), sink);
+    }
+
+    std::map<TopicPartition, std::deque<Record>> logs_;
+    std::map<TopicPartition, bool> caught_up_;
+    std::vector<std::string> deltas_;
+    std::vector<PartitionProgress> progress_;
+    size_t committed_outputs_ = 0;
+};
+
+}  // namespace weir::processor

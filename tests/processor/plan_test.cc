@@ -1,0 +1,146 @@
+#include "fixture.h"
+
+namespace weir::processor {
+namespace {
+
+const std::string kHead = "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\n";
+
+std::string errors_of(const std::string& rest) {
+    std::string errors;
+    plan_of(kHead + rest, &errors);
+    return errors;
+}
+
+TEST_CASE("a by that is not the topic's key is refused with both ways out") {
+    const std::string errors = errors_of(
+        "sources: {orders: {topic: orders}}\n"
+        "streams: {s: {from: orders, steps: [{aggregate: {by: customer, window: {tumbling: 1m}, fields: {n: "
+        "count(*)}}}], "
+        "to: out}}\n");
+    CHECK(errors.find("keyed_by: customer") != std::string::npos);
+    CHECK(errors.find("write a topic keyed by 'customer'") != std::string::npos);
+}
+
+TEST_CASE("keyed_by is followed through map, and its loss is named") {
+    const std::string source = "sources: {orders: {topic: orders, keyed_by: customer.id}}\n";
+    const std::string tail =
+        ", {aggregate: {by: c, window: {tumbling: 1m}, fields: {n: count(*)}}}], to: out}}\n";
+    CHECK(errors_of(source + "streams: {s: {from: orders, steps: [{map: {c: customer.id}}" + tail).empty());
+    const std::string errors =
+        errors_of(source + "streams: {s: {from: orders, steps: [{map: {c: lower(customer.id)}}" + tail);
+    CHECK(errors.find("the map does not keep field 'customer.id'") != std::string::npos);
+}
+
+TEST_CASE("the record key can always be grouped by") {
+    World world(kHead +
+                "sources: {orders: {topic: orders, watermark: 0s}}\n"
+                "streams: {s: {from: orders, steps: [{aggregate: {by: _key, window: {tumbling: 1s}, fields: "
+                "{n: count(*)}}}], "
+                "to: out}}\n");
+    REQUIRE(world.in("orders", "k", "{}", 500).ok());
+    REQUIRE(world.in("orders", "k", "{}", 1500).ok());
+    REQUIRE(world.lines().size() == 1);
+    CHECK(world.lines()[0] == R"(out k {"_key":"k","window_start":0,"window_end":1000,"n":1})");
+    CHECK(world.sink.outputs[0].timestamp_ms == 999);
+}
+
+TEST_CASE("the state hash follows aggregates and sources, not routes") {
+    const auto hash = [](const std::string& field, const std::string& to) {
+        return plan_of(kHead +
+                       "sources: {o: {topic: o, keyed_by: k}}\nstreams: {s: {from: o, steps: [{aggregate: "
+                       "{by: k, "
+                       "window: {tumbling: 1s}, fields: {n: " +
+                       field + "}}}], to: " + to + "}}\n")
+            ->state_hash;
+    };
+    CHECK(hash("count(*)", "a") == hash("count(*)", "b"));
+    CHECK(hash("count(*)", "a") != hash("count(x)", "a"));
+}
+
+TEST_CASE("records that fail go to the dead letters as they came, with the reason beside them") {
+    World world(kHead +
+                "on_error: {dead_letter: dlq}\n"
+                "sources: {o: {topic: o, timestamp: t, watermark: {max_delay: 0s, max_ahead: 10m}}}\n"
+                "streams: {s: {from: o, steps: [{map: {x: 1 / v}}], to: out}}\n");
+    REQUIRE(
+        world.in("o", {Record{"k", "{\"t\":1,\"v\":0}", 7, {{"h", "1"}, {"weir.pipeline", "mine"}}}}).ok());
+    REQUIRE(world.in("o", {Record{std::nullopt, "{\"t\":1", 8, {}}}).ok());
+    REQUIRE(world.in("o", "k", "{\"v\":1}").ok());
+    REQUIRE(world.in("o", "k", "{\"t\":99999999999,\"v\":1}").ok());
+    REQUIRE(world.in("o", "k", "{\"t\":1,\"v\":1}").ok());
+    REQUIRE(world.sink.outputs.size() == 5);
+    const Output& first = world.sink.outputs[0];
+    CHECK(first.line() == "dlq k {\"t\":1,\"v\":0}");
+    CHECK(first.timestamp_ms == 7);
+    CHECK(first.headers.at("h") == "1");
+    CHECK(first.headers.at("weir.pipeline") == "mine");
+    CHECK(first.headers.at("__streams.errors.exception") == "expression_failed");
+    CHECK(first.headers.at("__streams.errors.stacktrace") == "streams.s.steps[0].map");
+    CHECK(first.headers.at("__streams.errors.offset") == "0");
+    CHECK(world.sink.outputs[1].key == "<null>");
+    CHECK(world.sink.outputs[1].headers.at("__streams.errors.exception") == "decode_failed");
+    CHECK(world.sink.outputs[2].headers.at("__streams.errors.exception") == "timestamp_unreadable");
+    CHECK(world.sink.outputs[3].headers.at("__streams.errors.exception") == "timestamp_ahead");
+    CHECK(world.sink.outputs[4].topic == "out");
+    CHECK(world.counters.sources[0].ahead == 1);
+    CHECK(world.counters.balanced());
+}
+
+TEST_CASE("on_error fail names the record and the step") {
+    World world(kHead + "sources: {o: {topic: o}}\nstreams: {s: {from: o, to: out}}\n");
+    const auto result = world.in("o", "k", "{\"a\":}");
+    REQUIRE(!result.ok());
+    CHECK(result.error().code == Code::kRecordFailed);
+    CHECK(result.error().message.find("o[0]@0") != std::string::npos);
+}
+
+TEST_CASE("set and remove leave the other members' bytes alone; routes take the first match") {
+    World world(kHead +
+                "sources: {o: {topic: o}}\n"
+                "streams: {s: {from: o, steps: [{set: {b: a + 1, z: upper(s)}}, {remove: [c]}], to: [{topic: "
+                "big, when: b > 10, "
+                "key: s, headers: {n: b}, partition: 3}, {topic: rest, when: b IS NOT NULL}]}}\n");
+    REQUIRE(
+        world.in("o", "k", R"({"a" : 1.50 , "b":"x", "c":{"b":[1,"}"]}, "s":"q\u0041\"", "e":1e2})", 5).ok());
+    REQUIRE(world.in("o", "k", R"({"a":10,"s":"t"})", 6).ok());
+    REQUIRE(world.in("o", "k", R"({"s":"t"})", 6).ok());
+    REQUIRE(world.lines().size() == 2);
+    CHECK(world.lines()[0] == R"(rest k {"a" : 1.50,"b":2.50,"s":"q\u0041\"","e":1e2,"z":"QA\""})");
+    CHECK(world.lines()[1] == R"(big t {"a":10,"s":"t","b":11,"z":"T"})");
+    CHECK(world.sink.outputs[1].partition == 3);
+    CHECK(world.sink.outputs[1].headers.at("n") == "11");
+    CHECK(world.counters.streams[0].unrouted == 1);
+    CHECK(world.counters.balanced());
+}
+
+TEST_CASE("explode makes a record per element") {
+    World world(kHead +
+                "sources: {o: {topic: o}}\n"
+                "streams: {s: {from: o, steps: [{explode: {field: items, as: item}}, {map: {id: id, sku: "
+                "item.sku}}], to: out}}\n");
+    REQUIRE(world.in("o", "k", R"({"id":1,"items":[{"sku":"a"},{"sku":"b"}]})").ok());
+    REQUIRE(world.in("o", "k", R"({"id":2,"items":[]})").ok());
+    REQUIRE(world.lines().size() == 2);
+    CHECK(world.lines()[1] == R"(out k {"id":1,"sku":"b"})");
+    CHECK(world.counters.balanced());
+}
+
+TEST_CASE("aggregates chain: minutes of ten-second sums") {
+    World world(kHead +
+                "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: 0s}}\n"
+                "streams:\n"
+                "  ten: {from: o, steps: [{aggregate: {by: k, window: {tumbling: 10s, grace: 5s}, fields: "
+                "{n: count(*)}}}]}\n"
+                "  minute: {from: ten, steps: [{aggregate: {by: k, window: {tumbling: 1m}, fields: {n: "
+                "sum(n), tens: count(*)}}}], "
+                "to: out}\n");
+    for (int second = 0; second <= 65; ++second) {
+        REQUIRE(world.in("o", "k", "{\"k\":\"k\",\"t\":" + std::to_string(second * 1000) + "}").ok());
+    }
+    REQUIRE(world.lines().size() == 1);
+    CHECK(world.lines()[0] == R"(out k {"k":"k","window_start":0,"window_end":60000,"n":60,"tens":6})");
+    CHECK(world.counters.balanced());
+}
+
+}  // namespace
+}  // namespace weir::processor
