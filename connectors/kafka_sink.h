@@ -1,0 +1,84 @@
+// One Kafka producer: transactional (one epoch = one transaction, offsets inside it) or idempotent.
+//
+// The outcome of a commit is never guessed from an error: anything but a plain success is kUnknown (or
+// kFenced), and the caller builds a new sink and reads committed(). When the end of a transaction was
+// requested more than once, a delayed copy could end the next one half way (EndTxn up to version 1 carries no
+// per-transaction epoch, KIP-890); the commit then reports kCommittedReplaceSink.
+//
+// Thread:  the worker's; delivery reports arrive in produce(), start_flush(), flush() and commit().
+// Failure: one failed delivery fails the next flush(). The destructor drops what is queued.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "config/pipeline.h"
+#include "connectors/kafka_client.h"
+#include "processor/endpoint.h"
+
+namespace weir::connectors {
+
+struct KafkaSinkSettings {
+    std::string client_id;
+    std::string group_id;
+    std::string transactional_id;      // Empty: not transactional.
+    std::vector<std::string> inputs;   // Topic names by the Source's TopicId; empty names are not Kafka's.
+    std::vector<std::string> outputs;  // Topic names by the Sink's TopicId; likewise.
+};
+
+class KafkaSink final : public processor::Sink {
+public:
+    KafkaSink(config::KafkaConfig config, KafkaSinkSettings settings);
+    ~KafkaSink() override;
+
+    [[nodiscard]] Result<void> open(int64_t timeout_ms) override;
+    [[nodiscard]] Result<std::vector<std::optional<processor::CommittedOffset>>> committed(
+        std::span<const TopicPartition> partitions, int64_t timeout_ms) override;
+    [[nodiscard]] Result<void> begin() override;
+    [[nodiscard]] Result<void> produce(const processor::OutputRecord& record) override;
+    void start_flush() override;
+    [[nodiscard]] Result<void> flush(int64_t timeout_ms) override;
+    [[nodiscard]] Result<void> send_offsets(std::span<const processor::OffsetCommit> offsets,
+                                            int64_t timeout_ms) override;
+    [[nodiscard]] processor::CommitOutcome commit(int64_t timeout_ms) override;
+    [[nodiscard]] Result<void> commit_offsets(std::span<const processor::OffsetCommit> offsets,
+                                              bool wait) override;
+    [[nodiscard]] std::string position() const override { return {}; }
+    [[nodiscard]] Result<void> restore(std::string_view position) override;
+
+    // How often the end of the current (or last) transaction was requested from the broker.
+    [[nodiscard]] uint32_t end_requests() const { return end_requests_.load(std::memory_order_acquire); }
+
+private:
+    static void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque);
+    static rd_kafka_resp_err_t on_new_client(rd_kafka_t* client, const rd_kafka_conf_t*, void* opaque, char*,
+                                             size_t);
+    static rd_kafka_resp_err_t on_request(rd_kafka_t*, int, const char*, int32_t, int16_t api_key, int16_t,
+                                          int32_t, size_t, void* opaque);
+
+    [[nodiscard]] Result<void> enqueue();  // fields_ as one message.
+    [[nodiscard]] Result<void> init_transactions(int64_t deadline_ms);
+    [[nodiscard]] Result<void> learn_output_topics(int64_t deadline_ms);
+    [[nodiscard]] Result<void> ensure_offsets_client();
+    [[nodiscard]] const std::string& input(const TopicPartition& partition) const;
+    [[nodiscard]] PartitionsHandle to_partitions(std::span<const processor::OffsetCommit> offsets) const;
+
+    config::KafkaConfig config_;
+    KafkaSinkSettings settings_;
+    SystemClock clock_;
+    std::atomic<uint32_t> end_requests_{0};  // Written by librdkafka's threads.
+    std::optional<Error> failed_delivery_;   // Written by on_delivery, in this thread.
+    KafkaHandle producer_;
+    std::vector<TopicHandle> topics_;  // By TopicId; released before producer_.
+    // Of the record being produced; kept for their memory.
+    std::vector<rd_kafka_vu_t> fields_;
+    std::deque<std::string> header_names_;
+    KafkaHandle offsets_client_;  // Reads and, outside transactions, commits the group's offsets.
+};
+
+}  // namespace weir::connectors

@@ -1,0 +1,242 @@
+#include <doctest/doctest.h>
+
+#include <functional>
+
+#include "tests/worker/world.h"
+
+using namespace weir;
+using connectors::Api;
+using connectors::Fault;
+
+namespace {
+
+constexpr int64_t kRecords = 200;
+
+sim::Outputs undisturbed(const std::string& guarantee = "exactly_once") {
+    sim::World world(guarantee);
+    world.feed(kRecords);
+    world.start();
+    world.run_to_the_end();
+    sim::Outputs outputs = world.outputs();
+    // Not vacuous: every kind of output exists.
+    for (const auto& [topic, lines] : outputs) {
+        CAPTURE(topic);
+        REQUIRE(lines.size() > 3);
+    }
+    return outputs;
+}
+
+}  // namespace
+
+// Goal: a crash between any two turns changes nothing that a read_committed reader sees.
+TEST_CASE("worker: power cut after every turn") {
+    const sim::Outputs expected = undisturbed();
+    for (int64_t at = 0; at < 40; ++at) {
+        CAPTURE(at);
+        sim::World world;
+        world.feed(kRecords);
+        world.start();
+        world.run_to_the_end([&](int64_t turn) {
+            if (turn == at) world.crash();
+        });
+        REQUIRE(sim::difference(expected, world.outputs()) == "");
+        CHECK(world.broker.open_transactions() == 0);
+    }
+}
+
+TEST_CASE("worker: power cut after each of the first hundred turns of one run") {
+    const sim::Outputs expected = undisturbed();
+    sim::World world;
+    world.feed(kRecords);
+    world.start();
+    world.run_to_the_end([&](int64_t turn) {
+        if (turn < 100) world.crash();
+    });
+    CHECK(sim::difference(expected, world.outputs()) == "");
+}
+
+// Goal: whatever a call to the broker answers, the outcome is read back and never guessed.
+TEST_CASE("worker: every call to the broker fails, or loses its answer, at every place") {
+    const sim::Outputs expected = undisturbed();
+    const Api apis[] = {Api::kOpen,        Api::kCommitted, Api::kBegin,  Api::kProduce, Api::kFlush,
+                        Api::kSendOffsets, Api::kCommit,    Api::kAssign, Api::kPoll,    Api::kEndOffset};
+    for (const Api api : apis)
+        for (const Fault::Kind kind : {Fault::Kind::kFail, Fault::Kind::kLoseAnswer, Fault::Kind::kRepeat,
+                                       Fault::Kind::kDropRecords}) {
+            if (kind == Fault::Kind::kRepeat && api != Api::kCommit) continue;
+            if (kind == Fault::Kind::kDropRecords && api != Api::kProduce) continue;
+            for (uint64_t nth = 1; nth <= 12; ++nth) {
+                CAPTURE(static_cast<int>(api));
+                CAPTURE(static_cast<int>(kind));
+                CAPTURE(nth);
+                sim::World world;
+                world.feed(kRecords);
+                world.start();
+                Fault fault;
+                fault.kind = kind;
+                world.broker.inject(api, nth, fault);
+                world.run_to_the_end();
+                REQUIRE(sim::difference(expected, world.outputs()) == "");
+                CHECK(world.broker.open_transactions() == 0);
+            }
+        }
+}
+
+// Goal: idleness and ticking survive too: the last windows close on time although the process died meanwhile.
+TEST_CASE("worker: power cut while event time ticks on silence") {
+    const sim::Outputs expected = undisturbed();
+    for (int64_t at = 40; at < 1000; at += 23) {
+        CAPTURE(at);
+        sim::World world;
+        world.feed(kRecords);
+        world.start();
+        world.run_to_the_end([&](int64_t turn) {
+            if (turn == at) world.crash();
+        });
+        REQUIRE(sim::difference(expected, world.outputs()) == "");
+    }
+}
+
+// Goal: the case that error codes cannot tell: committed or not, the answer is lost and the process dies as
+// well.
+TEST_CASE("worker: a lost commit answer and a power cut together") {
+    const sim::Outputs expected = undisturbed();
+    for (const Fault::Kind kind : {Fault::Kind::kFail, Fault::Kind::kLoseAnswer})
+        for (uint64_t nth = 1; nth <= 10; ++nth) {
+            CAPTURE(static_cast<int>(kind));
+            CAPTURE(nth);
+            sim::World world;
+            world.feed(kRecords);
+            world.start();
+            Fault fault;
+            fault.kind = kind;
+            world.broker.inject(Api::kCommit, nth, fault);
+            bool crashed = false;
+            world.run_to_the_end([&](int64_t) {
+                if (crashed || world.worker->status().recoveries == 0) return;
+                crashed = true;
+                world.crash();
+            });
+            REQUIRE(crashed);
+            REQUIRE(sim::difference(expected, world.outputs()) == "");
+        }
+}
+
+TEST_CASE("worker: the broker is away for a while") {
+    const sim::Outputs expected = undisturbed();
+    for (int64_t from = 0; from < 30; from += 3) {
+        CAPTURE(from);
+        sim::World world;
+        world.feed(kRecords);
+        world.start();
+        world.run_to_the_end([&](int64_t turn) {
+            if (turn == from) world.broker.set_available(false);
+            if (turn == from + 25) world.broker.set_available(true);
+        });
+        REQUIRE(sim::difference(expected, world.outputs()) == "");
+    }
+}
+
+// Goal: after a takeover the first owner stops and its prepared epoch never counts.
+TEST_CASE("worker: a second owner of the same identity fences the first") {
+    sim::World world;
+    world.feed(kRecords);
+    world.start();
+    for (int i = 0; i < 12; ++i) {
+        world.feed_some();
+        REQUIRE(world.worker->step(0).ok());
+        world.clock.advance_ms(20);
+    }
+    sim::SimDisk other_disk;
+    auto other_slot = other_disk.root();
+    processor::Worker second(world.settings(), *world.plan, *world.connector, other_slot.get(), {},
+                             world.clock);
+    // An empty disk where Kafka holds commits: refused, but the first owner is fenced all the same.
+    const auto refused = second.step(0);
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().code == Code::kMismatch);
+    Result<processor::Worker::Turn> turn = processor::Worker::Turn::kRunning;
+    for (int i = 0; i < 100 && turn.ok(); ++i) {
+        world.feed_some();
+        turn = world.worker->step(0);
+        world.clock.advance_ms(20);
+    }
+    REQUIRE_FALSE(turn.ok());
+    CHECK(turn.error().code == Code::kFenced);
+}
+
+// Goal: a transaction that Kafka aborted because it took too long is answered like a zombie's; the worker
+// tells the two apart by its own clock and goes on.
+TEST_CASE("worker: a transaction that Kafka timed out is not a takeover") {
+    const sim::Outputs expected = undisturbed();
+    for (const Api api : {Api::kFlush, Api::kSendOffsets, Api::kCommit})
+        for (uint64_t nth = 2; nth <= 6; ++nth) {
+            CAPTURE(static_cast<int>(api));
+            CAPTURE(nth);
+            sim::World world;
+            world.feed(kRecords);
+            world.start();
+            Fault fault;
+            fault.kind = Fault::Kind::kDelay;
+            fault.delay_ms = 15'000;
+            world.broker.inject(api, nth, fault);
+            world.run_to_the_end();
+            CHECK(world.worker->status().recoveries > 0);
+            REQUIRE(sim::difference(expected, world.outputs()) == "");
+        }
+}
+
+TEST_CASE("worker: offsets changed by somebody else are refused, with words") {
+    sim::World world;
+    world.feed(kRecords);
+    world.start();
+    world.run_to_the_end();
+    for (int32_t partition = 0; partition < sim::kPartitions; ++partition)
+        world.broker.set_committed("sim", "orders", partition, processor::CommittedOffset{0, ""});
+    world.start();
+    const auto turn = world.worker->step(0);
+    REQUIRE_FALSE(turn.ok());
+    CHECK(turn.error().code == Code::kMismatch);
+    for (int32_t partition = 0; partition < sim::kPartitions; ++partition)
+        world.broker.set_committed("sim", "orders", partition, std::nullopt);
+    world.start();
+    const auto expired = world.worker->step(0);
+    REQUIRE_FALSE(expired.ok());
+    CHECK(expired.error().code == Code::kMismatch);
+}
+
+// Goal: a full disk pauses reading; nothing is lost, and it goes on by itself.
+TEST_CASE("worker: the disk is full for a while") {
+    const sim::Outputs expected = undisturbed();
+    sim::World world;
+    world.feed(kRecords);
+    world.start();
+    bool paused = false;
+    world.run_to_the_end([&](int64_t turn) {
+        if (turn == 5) world.disk.set_capacity(1);
+        if (turn > 5 && turn < 200) paused = paused || world.worker->status().disk_full;
+        if (turn == 200) world.disk.set_capacity(uint64_t{1} << 30);
+    });
+    CHECK(paused);
+    CHECK(sim::difference(expected, world.outputs()) == "");
+}
+
+// Goal: at-least-once loses nothing, whatever is repeated.
+TEST_CASE("worker: at least once, power cut after every turn") {
+    const sim::Outputs expected = undisturbed("at_least_once");
+    for (int64_t at = 0; at < 20; ++at) {
+        CAPTURE(at);
+        sim::World world("at_least_once");
+        world.feed(kRecords);
+        world.start();
+        world.run_to_the_end([&](int64_t turn) {
+            if (turn == at) world.crash();
+        });
+        const sim::Outputs outputs = world.outputs();
+        for (const auto& [topic, lines] : expected) {
+            CAPTURE(topic);
+            CHECK(std::includes(outputs.at(topic).begin(), outputs.at(topic).end(), lines.begin(),
+                                lines.end()));
+        }
+    }
+}
