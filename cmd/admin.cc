@@ -1,0 +1,86 @@
+#include "cmd/admin.h"
+
+#include <httplib.h>
+
+#include <charconv>
+
+#include "base/log.h"
+#include "cmd/metrics.h"
+
+namespace weir::cmd {
+namespace {
+
+constexpr int64_t kUnhealthyStallMs = 60'000;
+constexpr const char* kText = "text/plain; charset=utf-8";
+
+}  // namespace
+
+Result<std::unique_ptr<Admin>> Admin::start(const std::string& listen,
+                                            const std::vector<std::unique_ptr<App>>& apps) {
+    const size_t colon = listen.rfind(':');
+    int port = -1;
+    if (colon != std::string::npos)
+        std::from_chars(listen.data() + colon + 1, listen.data() + listen.size(), port);
+    if (port < 0 || port > 65'535)
+        return Error{Code::kInvalid, fmt::format("admin.listen '{}' is not host:port", listen)};
+    const std::string host = listen.substr(0, colon);
+
+    std::unique_ptr<Admin> admin(new Admin);
+    admin->server_ = std::make_unique<httplib::Server>();
+    httplib::Server& server = *admin->server_;
+    server.new_task_queue = [] { return new httplib::ThreadPool(2); };
+    server.set_read_timeout(5);
+    server.set_write_timeout(5);
+    server.set_keep_alive_max_count(16);
+    server.set_payload_max_length(1024);
+
+    server.Get("/", [](const httplib::Request&, httplib::Response& response) {
+        response.set_content("weir\n/healthz  alive\n/readyz   recovered and reading\n/metrics  Prometheus\n",
+                             kText);
+    });
+    server.Get("/healthz", [&apps](const httplib::Request&, httplib::Response& response) {
+        for (const auto& app : apps) {
+            if (app->stalled_ms() <= kUnhealthyStallMs) continue;
+            response.status = 503;
+            response.set_content(fmt::format("pipeline {}: a worker hangs\n", app->name()), kText);
+            return;
+        }
+        response.set_content("ok\n", kText);
+    });
+    server.Get("/readyz", [&apps](const httplib::Request&, httplib::Response& response) {
+        std::string missing;
+        for (const auto& app : apps) {
+            const AppStatus status = app->status();
+            if (!status.ready)
+                missing += fmt::format("pipeline {}: {}\n", status.pipeline, status.not_ready_because);
+        }
+        if (!missing.empty()) response.status = 503;
+        response.set_content(missing.empty() ? "ready\n" : missing, kText);
+    });
+    server.Get("/metrics", [&apps](const httplib::Request&, httplib::Response& response) {
+        std::vector<AppStatus> status;
+        std::vector<const processor::Plan*> plans;
+        for (const auto& app : apps) {
+            status.push_back(app->status());
+            plans.push_back(&app->plan());
+        }
+        response.set_content(render_metrics(status, plans), "text/plain; version=0.0.4; charset=utf-8");
+    });
+
+    const int bound = port == 0 ? server.bind_to_any_port(host.c_str())
+                                : (server.bind_to_port(host.c_str(), port) ? port : -1);
+    if (bound < 0)
+        return Error{
+            Code::kUnavailable,
+            fmt::format("cannot listen on {}: set admin.listen to another port, or to none", listen)};
+    log_info("admin listens on {}:{}", host, bound);
+    admin->thread_ = std::thread([&server] { server.listen_after_bind(); });
+    return admin;
+}
+
+Admin::~Admin() {
+    if (server_) server_->stop();
+    if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace weir::cmd

@@ -1,0 +1,366 @@
+#include "cmd/app.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "cmd/partition_check.h"
+#include "cmd/until_answered.h"
+#include "connectors/kafka_connector.h"
+#include "connectors/routing_connector.h"
+
+namespace weir::cmd {
+namespace {
+
+constexpr int64_t kTurnWaitMs = 100;
+constexpr int64_t kRequestTimeoutMs = 5'000;
+
+std::vector<int32_t> usable_cpus() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    std::vector<int32_t> cpus;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return {0};
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+        if (CPU_ISSET(static_cast<size_t>(cpu), &set)) cpus.push_back(cpu);
+    return cpus;
+}
+
+void pin_this_thread(int32_t cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<size_t>(cpu), &set);
+    if (const int failed = pthread_setaffinity_np(pthread_self(), sizeof set, &set); failed != 0)
+        log_warn("cannot pin a worker to cpu={}: it runs unpinned errno={}", cpu, failed);
+}
+
+bool keeps_file(const processor::PlanOutput& output) { return output.is_file && output.name != "-"; }
+
+}  // namespace
+
+std::unique_ptr<processor::Connector> connect(const config::Pipeline& pipeline, const processor::Plan& plan) {
+    std::vector<connectors::Endpoint> inputs;
+    std::vector<connectors::Endpoint> outputs;
+    for (const processor::PlanInput& input : plan.inputs) inputs.push_back({input.name, input.is_file});
+    for (const processor::PlanOutput& output : plan.outputs) outputs.push_back({output.name, output.is_file});
+    return connectors::make_connector(pipeline.kafka, pipeline.name, inputs, outputs);
+}
+
+processor::StartPolicy start_policy(const config::Start& start, int64_t now_ms) {
+    using Kind = processor::StartPolicy::Kind;
+    switch (start.kind) {
+        case config::Start::Kind::kEarliest: return {Kind::kEarliest, 0};
+        case config::Start::Kind::kLatest: return {Kind::kLatest, 0};
+        case config::Start::Kind::kInstant: return {Kind::kTimestamp, start.milliseconds};
+        case config::Start::Kind::kAgo: return {Kind::kTimestamp, now_ms - start.milliseconds};
+    }
+    return {};
+}
+
+std::string host_name() {
+    char name[256] = {};
+    if (gethostname(name, sizeof name - 1) != 0) return "unknown";
+    return name;
+}
+
+struct App::Slot {
+    int32_t index = 0;
+    std::optional<int32_t> cpu;
+    std::vector<ShardId> shards;
+    state::Directory* directory = nullptr;
+    std::unique_ptr<processor::Worker> worker;  // Set by its own thread; guarded by App::mutex_.
+    std::thread thread;
+};
+
+App::App(config::Pipeline pipeline, std::unique_ptr<const processor::Plan> plan, RunOptions options,
+         Clock& clock)
+    : pipeline_(std::move(pipeline)), plan_(std::move(plan)), options_(options), clock_(clock) {}
+
+App::~App() {
+    request_stop();
+    for (const auto& slot : slots_)
+        if (slot->thread.joinable()) slot->thread.join();
+}
+
+Result<void> App::start() {
+    connector_ = connect(pipeline_, *plan_);
+    WEIR_TRY(check_inputs());
+    using processor::Decider;
+    const bool kafka_inputs = !plan_->inputs.front().is_file;
+    const bool exactly_once = pipeline_.guarantee == config::Guarantee::kExactlyOnce;
+    const bool uses_log = plan_->stateful || !kafka_inputs ||
+                          std::any_of(plan_->outputs.begin(), plan_->outputs.end(), keeps_file);
+    decider_ = kafka_inputs && exactly_once ? Decider::kTransaction
+               : uses_log                   ? Decider::kWal
+                                            : Decider::kOffsets;
+    WEIR_TRY(make_slots());
+    if (uses_log) WEIR_TRY(open_state());
+    {
+        const std::lock_guard lock(mutex_);
+        running_ = slots_.size();
+    }
+    for (const auto& slot : slots_) slot->thread = std::thread([this, &slot = *slot] { run_worker(slot); });
+    warn_about_retention();
+    return {};
+}
+
+Result<void> App::check_inputs() {
+    const int64_t deadline_ms = clock_.monotonic_ms() + options_.startup_timeout_ms;
+    for (size_t i = 0; i < plan_->inputs.size(); ++i) {
+        const auto info = until_answered(clock_, deadline_ms, &stop_, [&] {
+            const int64_t left_ms =
+                std::clamp<int64_t>(deadline_ms - clock_.monotonic_ms(), 100, kRequestTimeoutMs);
+            return connector_->describe(TopicId{static_cast<uint16_t>(i)}, left_ms);
+        });
+        if (!info.ok()) return info.error();
+        partition_counts_.push_back(info->partition_count);
+    }
+    WEIR_TRY(check_partition_counts(pipeline_, *plan_, partition_counts_));
+    WEIR_ASSIGN(cluster_id_, until_answered(clock_, deadline_ms, &stop_,
+                                            [&] { return connector_->cluster_id(kRequestTimeoutMs); }));
+    return {};
+}
+
+// Results carry event time, so a topic with ordinary retention deletes results of old data at once.
+void App::warn_about_retention() {
+    if (!pipeline_.kafka.present) return;
+    connectors::KafkaConnector kafka(pipeline_.kafka, pipeline_.name, {}, {});
+    for (const processor::PlanOutput& output : plan_->outputs) {
+        if (output.is_file) continue;
+        const auto info = kafka.describe_topic(output.name, kRequestTimeoutMs);
+        if (!info.ok()) continue;  // An absent output topic is the worker's error, in the sink's words.
+        if (info->retention_ms.value_or(-1) >= 0 && !info->compacted)
+            log_warn(
+                "output topic={} keeps records for {} ms: results carry event time, so results of older data "
+                "are "
+                "deleted at once; set retention.ms=-1, or longer than the data's age",
+                output.name, *info->retention_ms);
+    }
+}
+
+Result<void> App::check_world() {
+    if (plan_->inputs.front().is_file) return {};
+    for (size_t i = 0; i < partition_counts_.size(); ++i) {
+        const auto info = connector_->describe(TopicId{static_cast<uint16_t>(i)}, kRequestTimeoutMs / 5);
+        if (!info.ok() || info->partition_count == partition_counts_[i]) continue;
+        return Error{
+            Code::kMismatch,
+            fmt::format(
+                "topic '{}' has {} partitions now, it had {} when this process started: keys may have "
+                "moved between partitions; the open epochs were finished",
+                plan_->inputs[i].name, info->partition_count, partition_counts_[i])};
+    }
+    return {};
+}
+
+Result<void> App::make_slots() {
+    const std::vector<int32_t> cpus = usable_cpus();
+    const config::Workers& workers = pipeline_.workers;
+    int32_t count = workers.automatic ? static_cast<int32_t>(cpus.size()) : workers.count;
+    if (std::any_of(plan_->outputs.begin(), plan_->outputs.end(),
+                    [](const auto& output) { return output.is_file; })) {
+        if (!workers.automatic && count != 1)
+            return Error{Code::kNotFound,
+                         "workers: a file or standard output has one writer: set workers: 1"};
+        count = 1;
+    }
+    // More slots than shards would only be idle threads.
+    const int32_t shard_count = *std::max_element(partition_counts_.begin(), partition_counts_.end());
+    const config::Instance& instance = pipeline_.instance;
+    const int32_t owned = (shard_count - instance.index + instance.count - 1) / instance.count;
+    if (workers.automatic) count = std::clamp(owned, 1, count);
+
+    const std::lock_guard lock(mutex_);
+    for (int32_t i = 0; i < count; ++i) {
+        auto slot = std::make_unique<Slot>();
+        slot->index = i;
+        if (!workers.cpus.empty())
+            slot->cpu = workers.cpus[static_cast<size_t>(i)];
+        else if (count > 1 && count <= static_cast<int32_t>(cpus.size()))
+            slot->cpu = cpus[static_cast<size_t>(i)];
+        for (const ShardId shard : shards_of(i, count)) slot->shards.push_back(shard);
+        slots_.push_back(std::move(slot));
+    }
+    return {};
+}
+
+// Shard p belongs to instance p mod n, and there to slot (p / n) mod slots.
+std::vector<ShardId> App::shards_of(int32_t slot, int32_t slot_count) const {
+    const int32_t shard_count = *std::max_element(partition_counts_.begin(), partition_counts_.end());
+    const config::Instance& instance = pipeline_.instance;
+    std::vector<ShardId> shards;
+    for (ShardId shard = instance.index; shard < shard_count; shard += instance.count)
+        if (shard / instance.count % slot_count == slot) shards.push_back(shard);
+    return shards;
+}
+
+Result<void> App::open_state() {
+    WEIR_ASSIGN(auto parent, state::open_posix_directory(pipeline_.state_dir, true));
+    WEIR_ASSIGN(auto root, parent->subdirectory(pipeline_.name, true));
+    WEIR_ASSIGN(state_, state::StateDirectory::open(std::move(root)));
+    state::Manifest now;
+    now.cluster_id = cluster_id_;
+    now.pipeline = pipeline_.name;
+    now.state_hash = plan_->state_hash;
+    for (size_t i = 0; i < plan_->inputs.size(); ++i)
+        now.inputs.push_back({plan_->inputs[i].name, partition_counts_[i]});
+    now.instance = pipeline_.instance.index;
+    now.instances = pipeline_.instance.count;
+    now.slots = static_cast<int32_t>(slots_.size());
+    if (!state_->manifest()) {
+        WEIR_TRY(state_->create(now));
+    } else {
+        WEIR_TRY(state::compare_manifest(*state_->manifest(), now));
+        if (state_->slot_count() != now.slots) WEIR_TRY(redeal_slots(now));
+    }
+    for (const auto& slot : slots_) slot->directory = &state_->slot(slot->index);
+    snapshotter_ = std::make_unique<state::Snapshotter>();
+    return {};
+}
+
+// Another number of workers than last time: fence every old identity, decide each old slot, and deal the
+// shards' state to the new ones. One-off, before any worker runs.
+Result<void> App::redeal_slots(const state::Manifest& now) {
+    const int32_t old_count = state_->slot_count();
+    log_info("pipeline={} dealing state anew: workers {} -> {}", pipeline_.name, old_count, now.slots);
+    std::vector<std::unique_ptr<state::SlotImage>> images;
+    std::vector<state::NewSlot> dealt(slots_.size());
+    for (int32_t old_slot = 0; old_slot < old_count; ++old_slot) {
+        const std::vector<ShardId> shards = shards_of(old_slot, old_count);
+        std::vector<TopicPartition> partitions;
+        for (const ShardId shard : shards)
+            for (const TopicPartition partition : processor::partitions_of(shard, partition_counts_))
+                partitions.push_back(partition);
+        if (partitions.empty()) continue;
+        WEIR_ASSIGN(auto sink, connector_->make_sink({pipeline_.name, pipeline_.instance.index, old_slot},
+                                                     decider_ == processor::Decider::kTransaction));
+        WEIR_TRY(sink->open(options_.startup_timeout_ms));
+        std::vector<std::optional<processor::CommittedOffset>> committed(partitions.size());
+        if (!plan_->inputs.front().is_file) {
+            WEIR_ASSIGN(committed, sink->committed(partitions, options_.startup_timeout_ms));
+        }
+        WEIR_ASSIGN(auto loaded, state::load_slot(state_->slot(old_slot)));
+        images.push_back(std::make_unique<state::SlotImage>(std::move(loaded)));
+        const state::SlotImage& image = *images.back();
+        WEIR_ASSIGN(const auto decision,
+                    processor::decide_slot(image, decider_, old_slot, shards, partitions, committed));
+        for (const ShardId shard : shards) {
+            if (image.progress(shard, decision.epochs_kept) == nullptr) continue;
+            const auto target = static_cast<size_t>(shard / now.instances % now.slots);
+            dealt[target].shards.push_back({shard, &image, old_slot, decision.upto});
+            dealt[target].sink_position = image.sink_position(decision.epochs_kept);
+        }
+    }
+    for (state::NewSlot& slot : dealt)
+        std::sort(slot.shards.begin(), slot.shards.end(),
+                  [](const state::ShardSource& a, const state::ShardSource& b) { return a.shard < b.shard; });
+    return state_->relayout(now, dealt, clock_.wall_ms());
+}
+
+void App::request_stop() { stop_ = true; }
+
+bool App::wait(int64_t wait_ms) {
+    std::unique_lock lock(mutex_);
+    ended_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] { return running_ == 0; });
+    return running_ == 0;
+}
+
+std::optional<Error> App::error() const {
+    const std::lock_guard lock(mutex_);
+    return error_;
+}
+
+int64_t App::stalled_ms() const {
+    const std::lock_guard lock(mutex_);
+    int64_t stalled = 0;
+    for (const auto& slot : slots_)
+        if (slot->worker) stalled = std::max(stalled, clock_.monotonic_ms() - slot->worker->heartbeat_ms());
+    return running_ == 0 ? 0 : stalled;
+}
+
+AppStatus App::status() const {
+    AppStatus status;
+    status.pipeline = pipeline_.name;
+    const std::lock_guard lock(mutex_);
+    status.ready = running_ > 0;
+    if (slots_.empty())
+        status.not_ready_because = "waiting for the brokers";
+    else if (running_ == 0)
+        status.not_ready_because = error_ ? error_->message : "not started or ended";
+    for (const auto& slot : slots_) {
+        if (!slot->worker) {
+            status.ready = false;
+            status.not_ready_because = fmt::format("worker {} is starting", slot->index);
+            continue;
+        }
+        status.workers.push_back(slot->worker->status());
+        if (status.workers.back().phase == processor::WorkerPhase::kRunning) continue;
+        status.ready = false;
+        status.not_ready_because = fmt::format("worker {} is recovering", slot->index);
+    }
+    return status;
+}
+
+void App::run_worker(Slot& slot) {
+    pthread_setname_np(pthread_self(), fmt::format("weir-{}", slot.index).c_str());
+    // Before any client is created: librdkafka's threads inherit the affinity.
+    if (slot.cpu) pin_this_thread(*slot.cpu);
+
+    processor::WorkerSettings settings;
+    settings.identity = {pipeline_.name, pipeline_.instance.index, slot.index};
+    settings.host = host_name();
+    settings.shards = slot.shards;
+    settings.partition_counts = partition_counts_;
+    for (const processor::PlanInput& input : plan_->inputs)
+        settings.start_policies.push_back(
+            start_policy(pipeline_.sources[input.source].start, clock_.wall_ms()));
+    settings.decider = decider_;
+    settings.kafka_inputs = !plan_->inputs.front().is_file;
+    settings.commit_interval_ms = pipeline_.commit_interval_ms;
+    settings.startup_timeout_ms = options_.startup_timeout_ms;
+    settings.stop_when_caught_up = options_.exit_when_caught_up;
+    if (const auto timeout = connectors::kafka_property(pipeline_.kafka, connectors::KafkaRole::kProducer,
+                                                        "transaction.timeout.ms"))
+        settings.transaction_timeout_ms = std::atoll(timeout->c_str());
+    state::SlotOptions slot_options;
+    slot_options.snapshotter = snapshotter_.get();
+    auto made = std::make_unique<processor::Worker>(std::move(settings), *plan_, *connector_, slot.directory,
+                                                    slot_options, clock_);
+    processor::Worker& worker = *made;
+    {
+        const std::lock_guard lock(mutex_);
+        slot.worker = std::move(made);
+    }
+
+    std::optional<Error> failure;
+    while (!stop_) {
+        const bool first = !first_poll_logged_.load(std::memory_order_relaxed);
+        const auto turn = worker.step(first ? 0 : kTurnWaitMs);
+        if (!turn.ok()) {
+            failure = turn.error();
+            break;
+        }
+        if (first && !first_poll_logged_.exchange(true))
+            log_info("pipeline={} first poll after_ms={}", pipeline_.name,
+                     (clock_.monotonic_us() - options_.process_start_us) / 1000);
+        if (*turn == processor::Worker::Turn::kFinished) break;
+    }
+    if (!failure) {
+        const auto finished = worker.finish();
+        if (!finished.ok()) failure = finished.error();
+    }
+    if (failure)
+        log_error("pipeline={} worker={} stopped: {}", pipeline_.name, slot.index, failure->message);
+    else
+        log_info("pipeline={} worker={} ended, all committed", pipeline_.name, slot.index);
+
+    const std::lock_guard lock(mutex_);
+    if (failure && !error_) error_ = failure;
+    if (failure) stop_ = true;
+    --running_;
+    ended_.notify_all();
+}
+
+}  // namespace weir::cmd

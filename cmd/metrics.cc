@@ -1,0 +1,228 @@
+#include "cmd/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <map>
+
+namespace weir::cmd {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+// Families in the order of their first sample.
+class Families {
+public:
+    void add(MetricType type, const std::string& name, const std::string& help, const Labels& labels,
+             double value) {
+        ClientMetric metric = labelled(labels);
+        if (type == MetricType::Counter)
+            metric.counter.value = value;
+        else
+            metric.gauge.value = value;
+        family(type, name, help).metric.push_back(std::move(metric));
+    }
+    void counter(const std::string& name, const std::string& help, const Labels& labels, uint64_t value) {
+        add(MetricType::Counter, name, help, labels, static_cast<double>(value));
+    }
+    void gauge(const std::string& name, const std::string& help, const Labels& labels, double value) {
+        add(MetricType::Gauge, name, help, labels, value);
+    }
+
+    void histogram_ms(const std::string& name, const std::string& help, const Labels& labels,
+                      std::span<const int64_t> bounds_ms, std::span<const uint64_t> buckets,
+                      uint64_t sum_us) {
+        ClientMetric metric = labelled(labels);
+        uint64_t count = 0;
+        for (size_t i = 0; i < buckets.size(); ++i) {
+            count += buckets[i];
+            ClientMetric::Bucket bucket;
+            bucket.cumulative_count = count;
+            bucket.upper_bound = i < bounds_ms.size() ? static_cast<double>(bounds_ms[i]) / 1000
+                                                      : std::numeric_limits<double>::infinity();
+            metric.histogram.bucket.push_back(bucket);
+        }
+        metric.histogram.sample_count = count;
+        metric.histogram.sample_sum = static_cast<double>(sum_us) / 1e6;
+        family(MetricType::Histogram, name, help).metric.push_back(std::move(metric));
+    }
+
+    [[nodiscard]] std::string text() const { return prometheus::TextSerializer().Serialize(families_); }
+
+private:
+    static ClientMetric labelled(const Labels& labels) {
+        ClientMetric metric;
+        for (const auto& [name, value] : labels) metric.label.push_back({name, value});
+        return metric;
+    }
+
+    MetricFamily& family(MetricType type, const std::string& name, const std::string& help) {
+        const auto [at, added] = index_.try_emplace(name, families_.size());
+        if (added) {
+            MetricFamily made;
+            made.name = name;
+            made.help = help;
+            made.type = type;
+            families_.push_back(std::move(made));
+        }
+        return families_[at->second];
+    }
+
+    std::vector<MetricFamily> families_;
+    std::map<std::string, size_t> index_;
+};
+
+// The counters of all workers of one pipeline, added up.
+processor::Counters merged(const AppStatus& app, const processor::Plan& plan) {
+    processor::Counters sum(plan);
+    for (const processor::WorkerStatus& worker : app.workers) sum.add(worker.counters);
+    return sum;
+}
+
+void add_sources(const AppStatus& app, const processor::Plan& plan, const processor::Counters& sum,
+                 Families& out) {
+    for (size_t i = 0; i < sum.sources.size(); ++i) {
+        const auto& source = sum.sources[i];
+        const Labels labels = {{"pipeline", app.pipeline}, {"source", plan.source_names[i]}};
+        const auto with = [&](const char* key, const char* value) {
+            Labels more = labels;
+            more.emplace_back(key, value);
+            return more;
+        };
+        out.counter("weir_records_in_total", "Records read.", labels, source.records);
+        out.counter("weir_bytes_in_total", "Bytes of keys and values read.", labels, source.bytes);
+        const char* const bucket_help =
+            "Where every record read went: delivered to streams, dead-lettered or skipped.";
+        out.counter("weir_source_records_total", bucket_help, with("bucket", "delivered"), source.delivered);
+        out.counter("weir_source_records_total", bucket_help, with("bucket", "dead_letter"),
+                    source.dead_lettered);
+        out.counter("weir_source_records_total", bucket_help, with("bucket", "skipped"), source.skipped);
+        const char* const error_help = "Why a record was not delivered.";
+        out.counter("weir_source_errors_total", error_help, with("reason", "decode"), source.decode_errors);
+        out.counter("weir_source_errors_total", error_help, with("reason", "timestamp"),
+                    source.timestamp_errors);
+        out.counter("weir_source_errors_total", error_help, with("reason", "ahead"), source.ahead);
+        out.counter("weir_key_mismatches_total",
+                    "Sampled records whose key is not the text of keyed_by's field.", labels,
+                    source.key_mismatches);
+    }
+}
+
+void add_streams(const AppStatus& app, const processor::Plan& plan, const processor::Counters& sum,
+                 Families& out) {
+    for (size_t i = 0; i < sum.streams.size(); ++i) {
+        const auto& stream = sum.streams[i];
+        const auto labels = [&](const char* key, const std::string& value) {
+            return Labels{{"pipeline", app.pipeline}, {"stream", plan.stream_names[i]}, {key, value}};
+        };
+        const Labels plain = {{"pipeline", app.pipeline}, {"stream", plan.stream_names[i]}};
+        out.counter("weir_stream_records_in_total", "Rows that entered a stream or were made in it.",
+                    labels("origin", "read"), stream.in);
+        out.counter("weir_stream_records_in_total", "", labels("origin", "derived"), stream.derived);
+        const char* const help =
+            "Where every row of a stream went; the buckets add up to weir_stream_records_in_total.";
+        const std::pair<const char*, uint64_t> buckets[] = {{"emitted", stream.emitted},
+                                                            {"forwarded", stream.forwarded},
+                                                            {"filtered", stream.filtered},
+                                                            {"merged", stream.merged},
+                                                            {"late", stream.late},
+                                                            {"expanded", stream.expanded},
+                                                            {"dead_letter", stream.dead_lettered},
+                                                            {"skipped", stream.skipped},
+                                                            {"unrouted", stream.unrouted}};
+        for (const auto& [bucket, count] : buckets)
+            out.counter("weir_stream_records_total", help, labels("bucket", bucket), count);
+        for (size_t route = 0; route < stream.out.size(); ++route)
+            out.counter("weir_records_out_total", "Records produced, by route.",
+                        labels("route", std::to_string(route)), stream.out[route]);
+        out.counter("weir_late_records_total", "Records behind their window's end and grace.", plain,
+                    stream.late);
+        out.counter("weir_expression_errors_total", "Rows whose expression failed.", plain,
+                    stream.expression_errors);
+        out.counter("weir_windows_closed_total", "Windows that closed.", plain, stream.windows_closed);
+    }
+}
+
+void add_worker(const AppStatus& app, const processor::Plan& plan, const processor::WorkerStatus& worker,
+                Families& out) {
+    const Labels labels = {{"pipeline", app.pipeline}, {"worker", std::to_string(worker.slot)}};
+    out.counter("weir_transactions_total", "Epochs committed.", labels, worker.epochs_committed);
+    out.counter("weir_recoveries_total", "Epochs whose outcome had to be read back.", labels,
+                worker.recoveries);
+    out.counter("weir_producers_replaced_total", "Producers replaced after a repeated EndTxn.", labels,
+                worker.sinks_replaced);
+    out.gauge("weir_last_commit_timestamp_seconds", "Wall time of the latest commit.", labels,
+              static_cast<double>(worker.last_commit_wall_ms) / 1000);
+    out.histogram_ms("weir_commit_duration_seconds", "From the end of an epoch's records to its commit.",
+                     labels, processor::kCommitBucketsMs, worker.commit_duration_buckets,
+                     worker.commit_duration_us_total);
+    out.gauge("weir_wal_bytes", "Bytes in the log's segments.", labels,
+              static_cast<double>(worker.wal_bytes));
+    out.gauge("weir_wal_segments", "Segments of the log.", labels, static_cast<double>(worker.wal_segments));
+    out.counter("weir_wal_sync_microseconds_total", "Time spent in fdatasync.", labels,
+                worker.wal_sync_us_total);
+    out.gauge("weir_disk_full", "1 while reading is paused because the log cannot grow.", labels,
+              worker.disk_full ? 1 : 0);
+    for (const processor::ShardStatus& shard : worker.shards) {
+        for (const processor::PartitionStatus& partition : shard.partitions) {
+            const Labels place = {{"pipeline", app.pipeline},
+                                  {"topic", plan.inputs[static_cast<size_t>(partition.partition.topic)].name},
+                                  {"partition", std::to_string(partition.partition.partition)}};
+            out.gauge("weir_partition_next_offset", "The next offset to read.", place,
+                      static_cast<double>(partition.next_offset));
+            out.gauge("weir_partition_idle", "1 while the partition is caught up and quiet.", place,
+                      partition.idle ? 1 : 0);
+            if (partition.watermark != kNoTime && partition.watermark != kEndOfTime)
+                out.gauge("weir_partition_watermark_timestamp_seconds",
+                          "Event time up to which a partition is complete.", place,
+                          static_cast<double>(partition.watermark) / 1000);
+        }
+        for (const processor::StageStatus& stage : shard.stages) {
+            const Labels place = {
+                {"pipeline", app.pipeline}, {"stage", stage.stream}, {"shard", std::to_string(shard.shard)}};
+            out.gauge("weir_state_entries", "Groups in open windows.", place,
+                      static_cast<double>(stage.groups));
+            out.gauge("weir_state_bytes", "Bytes of their state.", place,
+                      static_cast<double>(stage.state_bytes));
+            out.gauge("weir_open_windows", "Windows that have not closed.", place,
+                      static_cast<double>(stage.open_windows));
+            if (stage.watermark != kNoTime && stage.watermark != kEndOfTime)
+                out.gauge("weir_watermark_timestamp_seconds", "Event time up to which a stage is complete.",
+                          place, static_cast<double>(stage.watermark) / 1000);
+        }
+    }
+}
+
+void add_process(Families& out) {
+    out.gauge("weir_build_info", "Always 1.", {{"version", WEIR_VERSION}}, 1);
+    std::ifstream statm("/proc/self/statm");
+    int64_t total_pages = 0;
+    int64_t resident_pages = 0;
+    if (statm >> total_pages >> resident_pages)
+        out.gauge("process_resident_memory_bytes", "Resident memory.", {},
+                  static_cast<double>(resident_pages * sysconf(_SC_PAGESIZE)));
+}
+
+}  // namespace
+
+std::string render_metrics(const std::vector<AppStatus>& apps,
+                           const std::vector<const processor::Plan*>& plans) {
+    Families out;
+    add_process(out);
+    for (size_t i = 0; i < apps.size(); ++i) {
+        const processor::Counters sum = merged(apps[i], *plans[i]);
+        add_sources(apps[i], *plans[i], sum, out);
+        add_streams(apps[i], *plans[i], sum, out);
+        for (const processor::WorkerStatus& worker : apps[i].workers)
+            add_worker(apps[i], *plans[i], worker, out);
+    }
+    return out.text();
+}
+
+}  // namespace weir::cmd

@@ -1,0 +1,55 @@
+#include "cmd/partition_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace weir::cmd {
+namespace {
+
+// Adds the sources that a stream reads, also through other streams and their side outputs.
+void collect_sources(const config::Pipeline& pipeline, std::string_view stream_name,
+                     std::set<size_t>& sources) {
+    const std::string_view owner = stream_name.substr(0, stream_name.find('.'));
+    for (size_t i = 0; i < pipeline.sources.size(); ++i)
+        if (pipeline.sources[i].name == owner) sources.insert(i);
+    for (const config::Stream& stream : pipeline.streams)
+        if (stream.name == owner)
+            for (const config::Text& from : stream.from) collect_sources(pipeline, from.value, sources);
+}
+
+bool aggregates(const config::Stream& stream) {
+    return std::any_of(stream.steps.begin(), stream.steps.end(), [](const config::Step& step) {
+        return std::holds_alternative<config::AggregateStep>(step.step);
+    });
+}
+
+}  // namespace
+
+Result<void> check_partition_counts(const config::Pipeline& pipeline, const processor::Plan& plan,
+                                    const std::vector<int32_t>& counts) {
+    for (const config::Stream& stream : pipeline.streams) {
+        if (!aggregates(stream)) continue;
+        std::set<size_t> sources;
+        collect_sources(pipeline, stream.name, sources);
+        std::set<int32_t> different;
+        std::string listing;
+        for (size_t input = 0; input < plan.inputs.size(); ++input) {
+            if (!sources.contains(plan.inputs[input].source)) continue;
+            different.insert(counts[input]);
+            listing += fmt::format("{}{} has {}", listing.empty() ? "" : ", ", plan.inputs[input].name,
+                                   counts[input]);
+        }
+        if (different.size() > 1)
+            return Error{
+                Code::kMismatch,
+                fmt::format(
+                    "stream '{}' groups records of several topics, which needs equal partition counts: "
+                    "{}; make the counts equal, or aggregate the topics in streams of their own",
+                    stream.name, listing)};
+    }
+    return {};
+}
+
+}  // namespace weir::cmd
