@@ -1,0 +1,50 @@
+"""The pipelines of the suites, and the oracle's arguments that mean the same."""
+
+import subprocess
+
+WORKERS = 2
+WINDOW_MS, GRACE_MS, DELAY_MS, PRICE = 10_000, 2_000, 1_000, 900
+
+
+def header(name, broker, more="", kafka=""):
+    """What stands before the sources. `kafka`: one more client property."""
+    return f"""\
+name: {name}
+kafka: {{bootstrap.servers: "{broker.address}"{f", {kafka}" if kafka else ""}}}
+workers: {WORKERS}
+{more}"""
+
+
+def auction_streams(bids, out, price="price"):
+    """A filter, windows, and what came too late for them. `price`: how the streams read that field."""
+    return f"""\
+sources:
+  bids: {{topic: {bids}, keyed_by: auction, timestamp: dateTime, watermark: {DELAY_MS // 1000}s}}
+streams:
+  expensive:
+    from: bids
+    steps: [{{filter: "{price} >= {PRICE}"}}]
+    to: {out}-expensive
+  totals:
+    from: bids
+    steps:
+      - aggregate:
+          by: auction
+          window: {{tumbling: {WINDOW_MS // 1000}s, grace: {GRACE_MS // 1000}s}}
+          emit: on_close
+          fields:
+            bids: count(*)
+            total: sum({price})
+            highest: max({price})
+    to: {out}-totals
+  late: {{from: totals.late, to: {out}-late}}
+"""
+
+
+def expected(suite, bids, outputs):
+    """What the oracle says each of `outputs` must hold: name -> lines."""
+    files = {name: suite.folder / f"expected-{name}" for name in outputs}
+    subprocess.run([suite.tools / "weir_oracle", f"--price={PRICE}", f"--window-ms={WINDOW_MS}",
+                    f"--grace-ms={GRACE_MS}", f"--delay-ms={DELAY_MS}", *bids,
+                    *(f"{name}={path}" for name, path in files.items())], check=True)
+    return {name: path.read_bytes().split(b"\n")[:-1] for name, path in files.items()}
