@@ -7,9 +7,6 @@
 //   close   a window closes when the stage's watermark reaches its end + grace: windows in order of their
 //   end,
 //           groups in order of their first record.
-//   sum     of numeric and bigint is numeric, of integer bigint, of double precision double precision, as in
-//           PostgreSQL; exact for all but the last, so independent of the order of records.
-//   min, max of numbers, texts (by bytes), timestamps and intervals.
 //
 // Thread:  the worker that owns the shard.
 #pragma once
@@ -41,11 +38,11 @@ public:
 
 private:
     struct CallRows {
-        const Column* argument = nullptr;  // None for count(*).
-        bool filtered = false;             // `rows` instead of all rows.
-        std::vector<uint32_t> rows;        // That pass FILTER.
+        std::vector<const Column*> arguments;
+        bool filtered = false;       // `rows` instead of all rows.
+        std::vector<uint32_t> rows;  // That pass FILTER.
         Column filter_scratch;
-        Column argument_scratch;
+        std::vector<Column> scratch;
     };
 
     [[nodiscard]] Result<void> split_late(Executor& executor, const Node& node, const AccumulateNode& input,
@@ -53,7 +50,6 @@ private:
     [[nodiscard]] Result<void> evaluate(Executor& executor, const Node& node, const AccumulateNode& input,
                                         const Batch& batch);
     void find_groups();
-    void update(size_t call);
     [[nodiscard]] Result<void> emit(Executor& executor, Window& window, size_t first, size_t count);
 
     const Stage& stage_;
@@ -62,8 +58,8 @@ private:
     std::vector<uint32_t> rows_;  // Neither late nor failed.
     std::vector<uint32_t> late_;
     std::vector<EventTime> starts_;  // By row.
-    std::vector<Group*> groups_;     // By row.
-    std::vector<Window*> windows_;   // By row.
+    std::vector<Accumulator*> cells_;        // By row: those of its group.
+    std::vector<AccumulatorStore*> stores_;  // By row.
     std::vector<const Column*> by_;
     std::vector<Column> by_scratch_;
     std::vector<CallRows> calls_;

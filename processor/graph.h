@@ -88,7 +88,7 @@ struct ExplodeNode {
 };
 
 struct CallInput {
-    std::optional<expr::Expression> argument;
+    std::vector<expr::Expression> arguments;
     std::optional<expr::Expression> filter;
 };
 
@@ -123,10 +123,7 @@ struct Node {
     std::vector<NodeId> next;
 };
 
-struct CallPlan {
-    expr::AggregateFunction function;
-    bool distinct = false;
-};
+using CallPlan = expr::AggregateSpec;
 
 struct ResultField {
     std::string name;

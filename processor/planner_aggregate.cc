@@ -121,19 +121,12 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
         }
         auto& field = std::get<expr::AggregateExpression>(result);
         for (expr::AggregateCall& call : field.calls) {
-            const bool additive = call.function == expr::AggregateFunction::kSum ||
-                                  call.function == expr::AggregateFunction::kAvg;
-            if (call.distinct && additive) {
-                diagnostics_.error("W0207", named.expression.position(call.position),
-                                   "DISTINCT works with count, min and max; not with sum and avg");
-            }
-            const bool distinct = call.distinct && call.function == expr::AggregateFunction::kCount;
             if (is_new) {
                 WEIR_CHECK(frames_->new_slot(groups.frame) == next_call);
-                graph_->stages[id].calls.push_back({call.function, distinct});
+                graph_->stages[id].calls.push_back(call.spec);
             }
             ++next_call;
-            accumulate.calls.push_back({std::move(call.argument), std::move(call.filter)});
+            accumulate.calls.push_back({std::move(call.arguments), std::move(call.filter)});
         }
         if (results.find(named.name) != nullptr) {
             diagnostics_.error("W0209", named.name_mark, "field '" + named.name + "' is given twice", "",

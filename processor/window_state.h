@@ -1,15 +1,14 @@
 // The state of one aggregate in one shard: open windows, each a flat hash table of groups. A group is one row
-// in a slab: header, one fixed-size accumulator per aggregate call, the key's bytes. There is no heap object
-// per record, and none per group but the value sets of count(DISTINCT).
+// in a slab: header, the cells of its aggregate calls (accumulator.h), the key's bytes. There is no heap
+// object per record, and none per group but those of calls whose state has no fixed size.
 //
 // Stored form (tables T and T + 1 of the shard's state):
-//   T      key "w"                               value version(u8) watermark(i64): where the stage stands
-//   T      key start(i64, big-endian, sign bit flipped) group-key    value version(u8) sequence(varint)
-//   accumulator* T + 1  key start(as above) length(varint) group-key call(varint) value    empty value; one
-//   per distinct value accumulator := count(varint) type(u8, value.h) then by type: boolean u8 | integer,
-//   timestamptz i64 |
-//                  float8 f64 | numeric scale(u16) i64 i64 | text length(varint) bytes | interval i64 i32 i32
-// One epoch writes each group it touched once, whole; a closed window is one erase_prefix per table.
+//   T      key "w"                     value version(u8) watermark(i64): where the stage stands
+//   T      key start group-key         value version(u8) sequence(varint) cells
+//   T + 1  key start length(varint) group-key call(varint) part-key           value of the part
+//   start is an i64, big-endian, sign bit flipped; cells and parts are accumulator.h's.
+// One epoch writes each group it touched once, whole, and the parts that changed; a closed window is one
+// erase_prefix per table.
 //
 // Order:   groups are visited in the order of their first record, also after a restart.
 // Thread:  the worker that owns the shard.
@@ -23,34 +22,25 @@
 #include <string_view>
 #include <vector>
 
-#include <absl/container/flat_hash_set.h>
-
 #include "base/result.h"
 #include "base/time.h"
+#include "processor/accumulator.h"
 #include "processor/graph.h"
-#include "processor/value.h"
+#include "processor/slab.h"
 #include "state/delta.h"
 
 namespace weir::processor {
-
-// One aggregate call of one group. What `value` means is the call's: sum, smallest, largest.
-struct Accumulator {
-    int64_t count = 0;      // Values that counted.
-    Value value;            // NULL: none yet. kError: the call failed for good, the message is static.
-    uint32_t capacity = 0;  // min, max over texts: bytes owned at value.data.
-    uint32_t distinct = 0;  // count(DISTINCT): 1 + index of the window's value set; 0: none yet.
-};
 
 struct Group {
     uint64_t hash;
     uint32_t sequence;  // Rank by first record.
     uint32_t key_length;
-    uint32_t call_count;
+    uint32_t cell_count;
     bool dirty;  // Changed since the last take_delta().
 
-    [[nodiscard]] Accumulator* accumulators() { return reinterpret_cast<Accumulator*>(this + 1); }
+    [[nodiscard]] Accumulator* cells() { return reinterpret_cast<Accumulator*>(this + 1); }
     [[nodiscard]] std::string_view key() {
-        return {reinterpret_cast<const char*>(accumulators() + call_count), key_length};
+        return {reinterpret_cast<const char*>(cells() + cell_count), key_length};
     }
 };
 static_assert(sizeof(Group) % alignof(Accumulator) == 0);
@@ -59,7 +49,7 @@ static_assert(sizeof(Group) % alignof(Accumulator) == 0);
 
 class Window {
 public:
-    Window(EventTime start, size_t call_count) : start_(start), call_count_(call_count) {}
+    Window(EventTime start, const Accumulators& accumulators) : start_(start), accumulators_(accumulators) {}
     Window(const Window&) = delete;
     Window& operator=(const Window&) = delete;
 
@@ -72,10 +62,8 @@ public:
         group.dirty = true;
         dirty_.push_back(&group);
     }
-    // Adds to the value set of a call; counts it when it is new.
-    void add_distinct(Group& group, size_t call, std::string_view value);
-    // Makes `accumulator` own a copy of the text.
-    void keep_text(Accumulator& accumulator, const Value& value);
+    // What the groups' cells point into.
+    [[nodiscard]] AccumulatorStore& store() { return store_; }
 
     // In the order of their first records.
     [[nodiscard]] const std::vector<Group*>& groups();
@@ -86,33 +74,23 @@ public:
     void write_changes(uint32_t table, state::DeltaWriter& out);
     // False when the bytes are not what write_changes() writes.
     [[nodiscard]] bool restore_group(std::string_view key, std::string_view value);
-    [[nodiscard]] bool restore_distinct(std::string_view key_and_value);
+    [[nodiscard]] bool restore_part(std::string_view key, std::string_view value);
 
 private:
     struct Cell {
         uint64_t hash = 0;
         Group* group = nullptr;
     };
-    struct NewValue {
-        Group* group;
-        uint32_t call;
-        std::string value;
-    };
 
     void grow();
-    [[nodiscard]] char* allocate(size_t bytes);
 
     const EventTime start_;
-    const size_t call_count_;
+    const Accumulators& accumulators_;
     std::vector<Cell> cells_;  // Open addressing, linear probing; a power of two, at most 5/8 full.
     std::vector<Group*> groups_;
     std::vector<Group*> dirty_;
-    std::vector<std::unique_ptr<char[]>> slabs_;
-    char* next_ = nullptr;
-    char* end_ = nullptr;
-    size_t slab_bytes_ = 0;
-    std::vector<std::unique_ptr<absl::flat_hash_set<std::string>>> sets_;
-    std::vector<NewValue> new_values_;
+    Slab slab_;  // The groups.
+    AccumulatorStore store_;
     uint32_t next_sequence_ = 0;
     bool sorted_ = true;
     bool stored_ = false;  // Something of it is in the stored state.
@@ -120,7 +98,9 @@ private:
 
 class WindowState {
 public:
-    explicit WindowState(const Stage& stage) : stage_(stage) {}
+    explicit WindowState(const Stage& stage) : stage_(stage), accumulators_(stage.calls) {}
+
+    [[nodiscard]] Accumulators& accumulators() { return accumulators_; }
 
     [[nodiscard]] EventTime start_of(EventTime time) const;
     [[nodiscard]] EventTime end_of(const Window& window) const {
@@ -149,6 +129,7 @@ public:
 
 private:
     const Stage& stage_;
+    Accumulators accumulators_;
     std::map<EventTime, std::unique_ptr<Window>> windows_;  // By start.
     Window* latest_ = nullptr;                              // The one used last.
     std::vector<EventTime> closed_;                         // Stored windows closed in this epoch.

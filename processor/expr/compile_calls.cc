@@ -373,17 +373,16 @@ bool Compiler::aggregate_call(const Json& body, std::string_view name, size_t po
 
     const auto known = std::find_if(kAggregates.begin(), kAggregates.end(),
                                     [&](const AggregateName& entry) { return entry.name == name; });
-    AggregateCall call{known->function, child(body, "agg_distinct") != nullptr, std::nullopt, std::nullopt,
-                       position};
+    AggregateCall call{{known->function, child(body, "agg_distinct") != nullptr}, {}, {}, position};
     const bool star = child(body, "agg_star") != nullptr;
     const Json* const arguments = child(body, "args");
     const size_t count = arguments == nullptr ? 0 : arguments->Size();
-    if (star && call.function != AggregateFunction::kCount)
+    if (star && call.spec.function != AggregateFunction::kCount)
         return fail(fmt::format("{}(*) does not exist", name), position);
     if (star ? count != 0 : count != 1)
         return fail(fmt::format("{} takes one argument, not {}", name, count), position, 0,
-                    call.function == AggregateFunction::kCount ? "count(*) counts records" : "");
-    if (call.distinct && call.function != AggregateFunction::kCount)
+                    call.spec.function == AggregateFunction::kCount ? "count(*) counts records" : "");
+    if (call.spec.distinct && call.spec.function != AggregateFunction::kCount)
         return fail(fmt::format("{}(DISTINCT …) is not supported", name), position, 0,
                     "count(DISTINCT …) is");
 
@@ -393,22 +392,22 @@ bool Compiler::aggregate_call(const Json& body, std::string_view name, size_t po
     const std::string text(syntax_.source);
     const auto compile_parts = [&] {
         if (star) {
-            call.function = AggregateFunction::kCountStar;
+            call.spec.function = AggregateFunction::kCountStar;
         } else {
             Term argument;
             if (!term((*arguments)[0], argument)) return false;
             if (!coerce_literal(argument, Type::kText)) return false;
-            const bool sums =
-                call.function == AggregateFunction::kSum || call.function == AggregateFunction::kAvg;
+            const bool sums = call.spec.function == AggregateFunction::kSum ||
+                              call.spec.function == AggregateFunction::kAvg;
             if (sums && argument.type && !is_number(*argument.type))
                 return fail(fmt::format("function {}({}) does not exist", name, type_name(*argument.type)),
                             position);
-            if (!sums && call.function != AggregateFunction::kCount && argument.type &&
+            if (!sums && call.spec.function != AggregateFunction::kCount && argument.type &&
                 (*argument.type == Type::kBool || *argument.type == Type::kJsonb))
                 return fail(fmt::format("function {}({}) does not exist", name, type_name(*argument.type)),
                             position);
             type = argument.type;
-            call.argument.emplace(text, std::move(argument.node));
+            call.arguments.emplace_back(text, std::move(argument.node));
         }
         if (const Json* const filter = child(body, "agg_filter")) {
             Term condition_term;
@@ -422,7 +421,7 @@ bool Compiler::aggregate_call(const Json& body, std::string_view name, size_t po
     scope_ = group;
     if (!compiled) return false;
 
-    switch (call.function) {
+    switch (call.spec.function) {
         case AggregateFunction::kCount:
         case AggregateFunction::kCountStar: type = Type::kInt8; break;
         case AggregateFunction::kSum:

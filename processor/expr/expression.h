@@ -88,11 +88,16 @@ private:
 
 enum class AggregateFunction : uint8_t { kCountStar, kCount, kSum, kAvg, kMin, kMax };
 
-struct AggregateCall {
+// What a call computes, apart from the values that it takes.
+struct AggregateSpec {
     AggregateFunction function;
     bool distinct = false;
-    std::optional<Expression> argument;  // None for count(*).
-    std::optional<Expression> filter;    // FILTER (WHERE …).
+};
+
+struct AggregateCall {
+    AggregateSpec spec;
+    std::vector<Expression> arguments;  // None for count(*).
+    std::optional<Expression> filter;   // FILTER (WHERE …).
     size_t position = 0;
 };
 
