@@ -86,7 +86,7 @@ class Tidy:
     def paths(self):
         for folder, folders, files in os.walk(self.root):
             folders[:] = sorted(name for name in folders if name not in SKIPPED)
-            for name in sorted(files):
+            for name in sorted(set(files) - SKIPPED):  # `.git` is a file in a worktree of its own.
                 yield os.path.relpath(os.path.join(folder, name), self.root)
 
     def check_include(self, path, number, quote, target):
