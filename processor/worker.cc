@@ -15,6 +15,7 @@ constexpr int64_t kKeepAliveUs = 3'600'000'000;  // Kafka forgets the offsets of
 constexpr int64_t kDiskRetryUs = 1'000'000;
 constexpr int64_t kPublishUs = 1'000'000;
 constexpr size_t kRecoveriesPerMinute = 5;
+constexpr int32_t kTimeoutFencesInARow = 3;  // A broker that comes and goes can time out more than one.
 
 }  // namespace
 
@@ -294,7 +295,7 @@ Result<Worker::EpochResult> Worker::commit_by_transaction(const CommitId& id) {
         case CommitOutcome::kFenced: return abandon({Code::kFenced, "commit transaction"});
         case CommitOutcome::kUnknown: return abandon({Code::kUnknown, "the commit's outcome is unknown"});
     }
-    timeout_fence_forgiven_ = false;
+    timeout_fences_ = 0;
     if (log_) log_->committed();
     if (outcome == CommitOutcome::kCommittedReplaceSink) {
         if (const auto replaced = replace_sink(id); !replaced.ok()) return abandon(replaced.error());
@@ -369,17 +370,17 @@ Result<void> Worker::replace_sink(const CommitId& expected) {
 Result<void> Worker::count_recovery(const Error& cause) {
     if (cause.code == Code::kFenced) {
         // Kafka answers a transaction that it timed out as it answers a zombie. Our own clock tells the first
-        // from the second, once: two processes that both came back would fence each other for ever.
+        // from the second, a few times: two processes so slow that each times out would fence each other for
+        // ever.
         const bool timed_out =
             clock_.monotonic_us() - epoch_started_us_ > settings_.transaction_timeout_ms * 1000;
-        if (epoch_started_us_ == 0 || !timed_out || timeout_fence_forgiven_)
+        if (epoch_started_us_ == 0 || !timed_out || ++timeout_fences_ > kTimeoutFencesInARow)
             return Error{
                 Code::kFenced,
                 fmt::format("slot {} was fenced: another process runs pipeline '{}' as instance {}; this "
                             "one stops ({})",
                             settings_.identity.slot, settings_.identity.pipeline, settings_.identity.instance,
                             cause.message)};
-        timeout_fence_forgiven_ = true;
     }
     ready_ = false;
     ++status_.recoveries;

@@ -130,7 +130,7 @@ private:
     int64_t last_commit_us_ = 0;
     int64_t disk_retry_us_ = 0;
     int64_t next_publish_us_ = 0;
-    bool timeout_fence_forgiven_ = false;
+    int32_t timeout_fences_ = 0;  // Since the latest commit.
     std::vector<int64_t> recent_recoveries_us_;
     std::vector<std::pair<TopicPartition, int64_t>> end_offsets_;  // stop_when_caught_up: not reached yet.
     std::vector<std::string> deltas_;                              // Reused encoding buffers, one per shard.

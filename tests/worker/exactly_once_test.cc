@@ -186,6 +186,37 @@ TEST_CASE("worker: a transaction that Kafka timed out is not a takeover") {
         }
 }
 
+// Goal: a broker that comes and goes times out one transaction after the other before any is committed; the
+// worker goes on. One that never gets further ends as if another process had taken over.
+TEST_CASE("worker: transactions that Kafka timed out, several in a row") {
+    const sim::Outputs expected = undisturbed();
+    for (const uint64_t in_a_row : {uint64_t{3}, uint64_t{4}}) {
+        CAPTURE(in_a_row);
+        sim::World world;
+        world.feed(kRecords);
+        world.start();
+        Fault fault;
+        fault.kind = Fault::Kind::kDelay;
+        fault.delay_ms = 15'000;
+        for (uint64_t i = 0; i < in_a_row; ++i) world.broker.inject(Api::kSendOffsets, 2 + i, fault);
+        if (in_a_row == 3) {
+            world.run_to_the_end();
+            world.run_to_the_end();  // The delays took most of the first one's time.
+            CHECK(world.worker->status().recoveries == 3);
+            CHECK(sim::difference(expected, world.outputs()) == "");
+            continue;
+        }
+        Result<processor::Worker::Turn> turn = processor::Worker::Turn::kRunning;
+        for (int i = 0; i < 200 && turn.ok(); ++i) {
+            world.feed_some();
+            turn = world.worker->step(0);
+            world.clock.advance_ms(20);
+        }
+        REQUIRE_FALSE(turn.ok());
+        CHECK(turn.error().code == Code::kFenced);
+    }
+}
+
 TEST_CASE("worker: offsets changed by somebody else are refused, with words") {
     sim::World world;
     world.feed(kRecords);
