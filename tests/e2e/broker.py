@@ -2,12 +2,13 @@
 
 import itertools
 import os
+import signal
 import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import wire
-from suite import REPOSITORY, until
+from suite import REPOSITORY, check, until
 
 SCRIPT = REPOSITORY / "tests/kafka/broker"
 CONSOLE_CONSUMER = "org.apache.kafka.tools.consumer.ConsoleConsumer"
@@ -68,6 +69,12 @@ class Broker:
     def start_load(self, topic, bids, rate):
         return subprocess.Popen(self.load_command(topic, bids, rate), stdout=subprocess.DEVNULL,
                                 stderr=subprocess.DEVNULL)
+
+    @staticmethod
+    def finish_load(loader):
+        """What is left of it is written as fast as possible."""
+        loader.send_signal(signal.SIGUSR1)
+        check(loader.wait(600) == 0, "the load could not be written")
 
     def load(self, topic, bids, rate=0):
         subprocess.run(self.load_command(topic, bids, rate), check=True, stdout=subprocess.DEVNULL,

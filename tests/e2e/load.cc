@@ -1,12 +1,15 @@
 // weir_load: writes records into a Kafka topic, in order per partition.
 //   weir_load --bootstrap=HOST:PORT --topic=NAME [--rate=RECORDS_PER_SECOND] [bid options, see records.h]
+//     SIGUSR1: from now on as fast as possible
 //   weir_load --bootstrap=HOST:PORT --topic=NAME --raw <FRAMES
 // --raw reads records of any content from standard input, little-endian: partition i32, timestamp i64, then
 // key and value, each as a length i32 (-1: null) and its bytes. Prints how many were written; exits 1 when
 // one was not.
 #include <librdkafka/rdkafka.h>
 
+#include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -17,6 +20,8 @@
 
 namespace weir::e2e {
 namespace {
+
+volatile std::sig_atomic_t in_a_hurry = 0;
 
 [[noreturn]] void fail(const std::string& what) {
     std::fprintf(stderr, "weir_load: %s\n", what.c_str());
@@ -81,8 +86,8 @@ public:
         for (;;) {
             const auto left =
                 std::chrono::ceil<std::chrono::milliseconds>(due - std::chrono::steady_clock::now());
-            if (left.count() <= 0) return;
-            rd_kafka_poll(producer_, static_cast<int>(left.count()));
+            if (left.count() <= 0 || in_a_hurry != 0) return;
+            rd_kafka_poll(producer_, static_cast<int>(std::min<int64_t>(left.count(), 100)));
         }
     }
 
@@ -171,6 +176,7 @@ int load(int argc, char** argv) {
             fail("unknown argument " + argument);
     }
     if (bootstrap.empty() || topic.empty()) fail("--bootstrap=… and --topic=… are needed");
+    std::signal(SIGUSR1, [](int) { in_a_hurry = 1; });
     Writer writer(bootstrap, topic);
     if (raw)
         write_raw(writer);

@@ -30,6 +30,7 @@ class Suite:
         parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1 << 31))
         parser.add_argument("--only", default="", help="run only cases whose name contains this text")
         parser.add_argument("--keep", action="store_true", help="keep the scratch folder")
+        parser.add_argument("--row", default="", help="end with a line of scripts/torture: ROW NAME pass|fail FIGURES")
         for name, default, help_text in options:
             parser.add_argument(f"--{name}", type=int, default=default, help=f"{help_text} ({default})")
         self.arguments = parser.parse_args()
@@ -38,6 +39,7 @@ class Suite:
         self.run_id = f"{self.name.replace('_', '-')}-{os.getpid()}"
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.run_id}."))
         self.passed = self.failed = self.skipped = 0
+        self.figures = []
         self.weir = Path(os.environ.get("WEIR_BIN", REPOSITORY / "build/release/weir")).resolve()
         # The tools are built beside the binary.
         self.tools = Path(os.environ.get("WEIR_E2E_TOOLS", self.weir.parent / "tests/e2e"))
@@ -50,6 +52,11 @@ class Suite:
     def note(self, text):
         print(f"   {text}", flush=True)
 
+    def figure(self, text):
+        """What was measured, for the row of the scoreboard."""
+        self.figures.append(text)
+        self.note(text)
+
     @contextlib.contextmanager
     def case(self, name):
         """A case fails by an exception, most often of `check`; later cases still run."""
@@ -61,6 +68,7 @@ class Suite:
             print(f"ok {name} # SKIP {reason}", flush=True)
         except Exception as error:  # Whatever it is, it is this case's failure and not the end of the suite.
             self.failed += 1
+            self.figures.append(f"failed: {name}")
             if not isinstance(error, AssertionError):
                 traceback.print_exc(file=sys.stdout)
             print(f"   {error}\nnot ok {name}", flush=True)
@@ -78,7 +86,11 @@ class Suite:
             shutil.rmtree(self.folder, ignore_errors=True)
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         print(f"{self.passed} passed, {self.failed} failed{skipped}", flush=True)
-        sys.exit(1 if self.failed or not self.passed else 0)
+        good = self.passed and not self.failed
+        if self.arguments.row:
+            good = good and not self.skipped  # What was not run was not shown.
+            print(f"ROW {self.arguments.row} {'pass' if good else 'fail'} {', '.join(self.figures)}", flush=True)
+        sys.exit(0 if good else 1)
 
 
 def check(condition, text):

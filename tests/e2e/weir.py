@@ -20,8 +20,14 @@ class Weir:
         self.log_file = suite.folder / f"{name}.log"
         self.process = None
 
-    def start(self, *arguments, crash_at=""):
-        environment = {**os.environ, "WEIR_CRASH_AT": crash_at} if crash_at else None
+    def start(self, *arguments, crash_at="", **faults):
+        """`faults`: what faults.cc does to it, by the second half of the variables' names."""
+        environment = dict(os.environ)
+        if crash_at:
+            environment["WEIR_CRASH_AT"] = crash_at
+        if faults:
+            environment["LD_PRELOAD"] = str(self.suite.tools / "weir_faults.so")
+            environment.update({f"WEIR_FAULT_{name.upper()}": str(value) for name, value in faults.items()})
         command = [self.suite.weir, "run", self.file, "--state-dir", self.state, "--admin-listen", "none",
                    "--log-format", "text", *arguments]
         with open(self.log_file, "ab") as log:
@@ -29,10 +35,16 @@ class Weir:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         return self
 
-    def run(self, *arguments, seconds=180, crash_at=""):
+    def run(self, *arguments, seconds=180, crash_at="", **faults):
         """Runs it to its end; returns the exit code."""
-        self.start(*arguments, crash_at=crash_at)
+        self.start(*arguments, crash_at=crash_at, **faults)
         return self.wait(seconds)
+
+    def keep_alive(self):
+        """What a supervisor does: weir asks for a new process (75) when it was fenced, or recovered too often."""
+        if not self.alive():
+            check(self.process.returncode == 75, f"exit code {self.process.returncode}\n{self.last_lines()}")
+            self.start()
 
     def catch_up(self, seconds=600):
         """Reads what is there, ends cleanly, and returns (seconds, CPU seconds, peak MiB)."""
