@@ -98,16 +98,22 @@ void add_sources(const AppStatus& app, const processor::Plan& plan, const proces
         out.counter("weir_records_in_total", "Records read.", labels, source.records);
         out.counter("weir_bytes_in_total", "Bytes of keys and values read.", labels, source.bytes);
         const char* const bucket_help =
-            "Where every record read went: delivered to streams, dead-lettered or skipped.";
+            "Where every record read went: delivered to streams, dead-lettered, skipped, or a marker.";
         out.counter("weir_source_records_total", bucket_help, with("bucket", "delivered"), source.delivered);
         out.counter("weir_source_records_total", bucket_help, with("bucket", "dead_letter"),
                     source.dead_lettered);
         out.counter("weir_source_records_total", bucket_help, with("bucket", "skipped"), source.skipped);
+        out.counter("weir_source_records_total", bucket_help, with("bucket", "marker"), source.markers);
         const char* const error_help = "Why a record was not delivered.";
         out.counter("weir_source_errors_total", error_help, with("reason", "decode"), source.decode_errors);
         out.counter("weir_source_errors_total", error_help, with("reason", "timestamp"),
                     source.timestamp_errors);
         out.counter("weir_source_errors_total", error_help, with("reason", "ahead"), source.ahead);
+        out.counter("weir_behind_watermark_records_total", "Records older than their partition's watermark.",
+                    labels, source.behind);
+        out.counter("weir_ignored_watermarks_total",
+                    "Watermarks that records carried, further in the future than max_ahead.", labels,
+                    source.marks_ahead);
         out.counter("weir_key_mismatches_total",
                     "Sampled records whose key is not the text of keyed_by's field.", labels,
                     source.key_mismatches);

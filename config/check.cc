@@ -371,6 +371,8 @@ private:
         std::string help;
         if (node.value == "exactly_once_v2") {
             help = "`exactly_once` is what Kafka Streams calls exactly_once_v2";
+        } else if (node.value == "periodic" && last_segment(field.path) == "strategy") {
+            help = "periodic wraps another strategy: keep that one and set `emit_every`";
         } else if (const std::string_view near = nearest(node.value, valid); !near.empty()) {
             help = fmt::format("did you mean `{}`?", near);
         }

@@ -170,18 +170,64 @@ private:
         read_policy(*node, "produce", on_error.produce);
     }
 
-    static void read_watermark(const Node* node, Watermark& watermark) {
+    void read_watermark(const Node* node, Watermark& watermark) const {
         if (node == nullptr) return;
         if (node->is_scalar()) {
             if (const auto delay = parse_duration(node->value)) watermark.max_delay_ms = *delay;
             return;
         }
-        read_duration(*node, "max_delay", watermark.max_delay_ms);
+        read_strategy(*node, watermark);
+        read_duration(*node, "emit_every", watermark.emit_every_ms);
         read_duration(*node, "idle_timeout", watermark.idle_timeout_ms);
         read_duration(*node, "max_ahead", watermark.max_ahead_ms);
         const std::string& idle = scalar(*node, "when_all_idle");
         if (idle == "hold") watermark.when_all_idle = WhenAllIdle::kHold;
         if (idle == "advance") watermark.when_all_idle = WhenAllIdle::kAdvance;
+    }
+
+    // The strategy and the keys that belong to it; a key of another one would be read by nobody.
+    void read_strategy(const Node& node, Watermark& watermark) const {
+        std::string_view name = scalar(node, "strategy");
+        if (name.empty()) name = "bounded_out_of_orderness";
+        if (name == "bounded_out_of_orderness") {
+            read_duration(node, "max_delay", watermark.max_delay_ms);
+        } else if (name == "ascending") {
+            watermark.strategy = WatermarkStrategy::kAscending;
+            watermark.max_delay_ms = 0;
+        } else if (name == "punctuated") {
+            watermark.strategy = WatermarkStrategy::kPunctuated;
+            watermark.mark = needed(node, "when", name);
+        } else if (name == "source_provided") {
+            watermark.strategy = WatermarkStrategy::kSourceProvided;
+            watermark.mark = needed(node, "from", name);
+            read_duration(node, "fallback", watermark.max_delay_ms);
+            watermark.prefer_source = scalar(node, "prefer_source") != "false";
+        } else {
+            return;  // Told by the field checks.
+        }
+        watermark.markers = expression(node, "markers");
+        constexpr std::pair<std::string_view, std::string_view> kBelongs[] = {
+            {"max_delay", "bounded_out_of_orderness"}, {"when", "punctuated"},
+            {"from", "source_provided"},               {"fallback", "source_provided"},
+            {"prefer_source", "source_provided"},      {"markers", "punctuated, source_provided"}};
+        for (const auto& [key, strategies] : kBelongs) {
+            if (node.find(key) == nullptr || strategies.find(name) != std::string_view::npos) continue;
+            std::string help;
+            if (key == "max_delay" && name == "ascending") help = "`ascending` tolerates no disorder at all";
+            if (key == "max_delay" && name == "source_provided") help = "did you mean `fallback`?";
+            diagnostics_.error("W0058", key_mark(node, key),
+                               fmt::format("`{}` does not belong to the strategy `{}`", key, name),
+                               fmt::format("for {}", strategies), std::move(help));
+        }
+    }
+
+    [[nodiscard]] std::optional<Text> needed(const Node& node, std::string_view key,
+                                             std::string_view strategy) const {
+        auto text = expression(node, key);
+        if (node.find(key) == nullptr)
+            diagnostics_.error("W0058", key_mark(node, "strategy"),
+                               fmt::format("the strategy `{}` has no `{}`", strategy, key));
+        return text;
     }
 
     [[nodiscard]] std::optional<Text> expression(const Node& map, std::string_view key) const {

@@ -85,15 +85,19 @@ struct Start {
     int64_t milliseconds = 0;  // kInstant: since the epoch; kAgo: before now, positive.
 };
 
-enum class WatermarkStrategy : uint8_t { kBoundedOutOfOrderness };
+enum class WatermarkStrategy : uint8_t { kBoundedOutOfOrderness, kAscending, kPunctuated, kSourceProvided };
 enum class WhenAllIdle : uint8_t { kTick, kHold, kAdvance };
 
 struct Watermark {
     WatermarkStrategy strategy = WatermarkStrategy::kBoundedOutOfOrderness;
-    int64_t max_delay_ms = 5'000;
+    int64_t max_delay_ms = 5'000;  // kAscending: 0. kSourceProvided: the fallback's.
     int64_t idle_timeout_ms = 30'000;
     WhenAllIdle when_all_idle = WhenAllIdle::kTick;
     int64_t max_ahead_ms = 600'000;
+    int64_t emit_every_ms = 1'000;
+    std::optional<Text> mark;     // kPunctuated: `when`; kSourceProvided: `from`.
+    std::optional<Text> markers;  // Records that only carry a watermark.
+    bool prefer_source = true;    // kSourceProvided.
 };
 
 struct Source {

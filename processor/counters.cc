@@ -23,8 +23,10 @@ using StreamMember = uint64_t StreamCounters::*;
 
 constexpr SourceMember kSourceMembers[] = {
     &SourceCounters::records,          &SourceCounters::bytes,   &SourceCounters::delivered,
-    &SourceCounters::dead_lettered,    &SourceCounters::skipped, &SourceCounters::decode_errors,
-    &SourceCounters::timestamp_errors, &SourceCounters::ahead,   &SourceCounters::key_mismatches};
+    &SourceCounters::dead_lettered,    &SourceCounters::skipped, &SourceCounters::markers,
+    &SourceCounters::decode_errors,    &SourceCounters::timestamp_errors,
+    &SourceCounters::ahead,            &SourceCounters::key_mismatches,
+    &SourceCounters::behind,           &SourceCounters::marks_ahead};
 static_assert(sizeof(SourceCounters) == std::size(kSourceMembers) * sizeof(uint64_t));
 
 constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
@@ -60,7 +62,7 @@ void Counters::add(const Counters& other) {
 
 bool Counters::balanced() const {
     const bool sources_balance = std::all_of(sources.begin(), sources.end(), [](const SourceCounters& c) {
-        return c.records == c.delivered + c.dead_lettered + c.skipped &&
+        return c.records == c.delivered + c.dead_lettered + c.skipped + c.markers &&
                c.dead_lettered + c.skipped == c.decode_errors + c.timestamp_errors + c.ahead;
     });
     return sources_balance && std::all_of(streams.begin(), streams.end(), [](const StreamCounters& c) {

@@ -14,16 +14,19 @@ struct Plan;
 struct SourceCounters {
     uint64_t records = 0;
     uint64_t bytes = 0;  // Keys and values.
-    // Where they went; the three add up to `records`.
+    // Where they went; the four add up to `records`.
     uint64_t delivered = 0;
     uint64_t dead_lettered = 0;
     uint64_t skipped = 0;
+    uint64_t markers = 0;  // Only carried a watermark.
     // Why they were not delivered; these add up to dead_lettered + skipped.
     uint64_t decode_errors = 0;
     uint64_t timestamp_errors = 0;  // NULL or unreadable.
     uint64_t ahead = 0;             // Further in the future than max_ahead.
     // Aside: sampled records whose key is not the text of the field that `keyed_by` names.
     uint64_t key_mismatches = 0;
+    uint64_t behind = 0;       // Older than their partition's watermark; late only if a window says so.
+    uint64_t marks_ahead = 0;  // Watermarks that records carried, further in the future than max_ahead.
 };
 
 struct StreamCounters {

@@ -33,6 +33,28 @@ const char* idle_text(config::WhenAllIdle when) {
     return "";
 }
 
+const char* strategy_name(config::WatermarkStrategy strategy) {
+    constexpr const char* kNames[] = {"bounded_out_of_orderness", "ascending", "punctuated",
+                                      "source_provided"};
+    return kNames[static_cast<size_t>(strategy)];
+}
+
+std::string strategy_text(const config::Watermark& w) {
+    const std::string markers = w.markers ? "; only carried where " + w.markers->value : "";
+    switch (w.strategy) {
+        case config::WatermarkStrategy::kBoundedOutOfOrderness:
+            return "largest event time - " + duration_text(w.max_delay_ms);
+        case config::WatermarkStrategy::kAscending: return "largest event time";
+        case config::WatermarkStrategy::kPunctuated:
+            return "punctuated by records, " + w.mark->value + markers;
+        case config::WatermarkStrategy::kSourceProvided:
+            return fmt::format("provided by records, {}{}; {} largest event time - {}", w.mark->value,
+                               markers, w.prefer_source ? "before the first one" : "or, where larger,",
+                               duration_text(w.max_delay_ms));
+    }
+    return "";
+}
+
 std::string policy_text(const config::ErrorPolicy& policy) {
     switch (policy.action) {
         case config::ErrorAction::kFail: return "stop the pipeline";
@@ -68,10 +90,10 @@ void explain_source(const config::Source& source, std::string& out) {
                        source.timestamp ? source.timestamp->value : "the record's timestamp (default)");
     const config::Watermark& w = source.watermark;
     out += fmt::format(
-        "  watermark  largest event time - {}, per partition; idle after {} at the log's end; all idle: {}; "
+        "  watermark  {}, per partition; idle after {} at the log's end; all idle: {}, committed every {}; "
         "records more than {} ahead go to on_error\n",
-        duration_text(w.max_delay_ms), duration_text(w.idle_timeout_ms), idle_text(w.when_all_idle),
-        duration_text(w.max_ahead_ms));
+        strategy_text(w), duration_text(w.idle_timeout_ms), idle_text(w.when_all_idle),
+        duration_text(w.emit_every_ms), duration_text(w.max_ahead_ms));
 }
 
 void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
@@ -122,11 +144,12 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
     for (const config::Source& source : pipeline.sources) {
         sources.push_back(fmt::format(
             R"({{"name":{},"topics":{},"file":{},"keyed_by":{},)"
-            R"("timestamp":{},"max_delay_ms":{},"idle_timeout_ms":{},"max_ahead_ms":{}}})",
+            R"("timestamp":{},"watermark":"{}","max_delay_ms":{},"idle_timeout_ms":{},"max_ahead_ms":{}}})",
             quoted(source.name), quoted_list(source.topics),
             source.file.empty() ? "null" : quoted(source.file),
             source.keyed_by.empty() ? "null" : quoted(source.keyed_by),
-            source.timestamp ? quoted(source.timestamp->value) : "null", source.watermark.max_delay_ms,
+            source.timestamp ? quoted(source.timestamp->value) : "null",
+            strategy_name(source.watermark.strategy), source.watermark.max_delay_ms,
             source.watermark.idle_timeout_ms, source.watermark.max_ahead_ms));
     }
     std::vector<std::string> streams;

@@ -62,6 +62,8 @@ struct SourcePlan {
     std::string keyed_by;
     expr::Slot key_slot = PathTree::kNoSlot;  // The field that keyed_by names.
     config::Watermark watermark;
+    std::optional<expr::Expression> mark;     // The watermark that a record carries.
+    std::optional<expr::Expression> markers;  // Records that carry nothing else.
     std::vector<NodeId> next;
 };
 
@@ -148,6 +150,7 @@ struct Stage {
     std::vector<ResultField> fields;
     std::vector<Feed> feeds;
     config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;
+    int64_t emit_every_ms = 0;  // The shortest of its sources'.
     FrameId frame = 0;  // Of the results: slots 0 … are `by`, window_start, window_end, calls, fields.
     expr::Slot window_start = 0;
     expr::Slot window_end = 0;

@@ -20,7 +20,14 @@ std::string source_meaning(const config::Source& source) {
     put_le<uint8_t>(out, static_cast<uint8_t>(source.format));
     put_bytes(out, source.keyed_by);
     put_bytes(out, source.timestamp ? source.timestamp->value : std::string());
-    put_le<int64_t>(out, source.watermark.max_delay_ms);
+    const config::Watermark& watermark = source.watermark;
+    put_le<int64_t>(out, watermark.max_delay_ms);
+    if (watermark.mark) {
+        put_le<uint8_t>(out, static_cast<uint8_t>(watermark.strategy));
+        put_bytes(out, watermark.mark->value);
+        put_bytes(out, watermark.markers ? watermark.markers->value : std::string());
+        put_le<uint8_t>(out, watermark.prefer_source ? 1 : 0);
+    }
     return out;
 }
 

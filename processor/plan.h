@@ -42,7 +42,7 @@ struct Plan {
     bool stateful = false;  // Some operator keeps state; otherwise no WAL is needed.
 
     // Changes exactly when stored state would change its meaning: over every source's name, topics, format,
-    // keyed_by, timestamp and watermark delay, and for every aggregate its stream's name and inputs, the
+    // keyed_by, timestamp and watermark strategy, and for every aggregate its stream's name and inputs, the
     // steps before it, its place among the steps, by, window and fields. Not over routes, outputs, error
     // policies, idleness, or steps after the last aggregate: those may change between runs and the state
     // stays valid.

@@ -1,6 +1,7 @@
 #include "processor/planner.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace weir::processor {
 namespace {
@@ -112,8 +113,34 @@ void Planner::plan_sources() {
             ShapeScope scope(*frames_, shape);
             graph_->sources[index].timestamp = compile_expression(*source.timestamp, scope);
         }
+        plan_marks(index, shape);
         source_shapes_.push_back(std::move(shape));
     }
+}
+
+// The watermarks that a source's records carry.
+void Planner::plan_marks(size_t index, const Shape& shape) {
+    const config::Watermark& rule = pipeline_.sources[index].watermark;
+    ShapeScope scope(*frames_, shape);
+    const auto compile = [&](const std::optional<config::Text>& text, bool takes_boolean, bool takes_time,
+                             const char* expected) {
+        std::optional<expr::Expression> result;
+        if (text) result = compile_expression(*text, scope);
+        const auto type = result ? result->static_type() : std::nullopt;
+        if (!type || *type == Type::kNull) return result;
+        const bool time = *type == Type::kInt4 || *type == Type::kInt8 || *type == Type::kNumeric ||
+                          *type == Type::kText || *type == Type::kTimestamptz;
+        if ((*type == Type::kBool && !takes_boolean) || (*type != Type::kBool && !(takes_time && time)))
+            diagnostics_.error("W0201", text->position(0),
+                               std::string(expected) + ", this is " + type_name(*type));
+        return result;
+    };
+    SourcePlan& plan = graph_->sources[index];
+    const bool punctuated = rule.strategy == config::WatermarkStrategy::kPunctuated;
+    plan.mark =
+        compile(rule.mark, punctuated, true,
+                punctuated ? "a punctuation is boolean or a timestamp" : "a watermark is a timestamp");
+    plan.markers = compile(rule.markers, true, false, "a condition is boolean");
 }
 
 // Streams after the streams they read.
@@ -430,7 +457,10 @@ void Planner::finish_stages() {
         }
         bool hold = false;
         bool tick = false;
+        stage.emit_every_ms = std::numeric_limits<int64_t>::max() / 1'000'000;
         for (const Feed& feed : stage.feeds) {
+            stage.emit_every_ms =
+                std::min(stage.emit_every_ms, graph_->sources[feed.source].watermark.emit_every_ms);
             const auto policy = graph_->sources[feed.source].watermark.when_all_idle;
             hold = hold || policy == config::WhenAllIdle::kHold;
             tick = tick || policy == config::WhenAllIdle::kTick;

@@ -41,6 +41,7 @@ private:
     void plan_endpoints(Plan& plan);
     TopicId output(const std::string& topic, const std::string& file);
     void plan_sources();
+    void plan_marks(size_t source, const Shape& shape);
     [[nodiscard]] std::vector<size_t> order_streams();
     void plan_stream(size_t stream);
     void plan_steps(size_t stream, size_t first_step, Flow flow);

@@ -16,7 +16,7 @@ public:
         : plan_(plan),
           id_(id),
           clock_(clock),
-          watermarks_(*plan.graph, partitions, sources_of_topics(plan), clock.monotonic_us()),
+          watermarks_(*plan.graph, partitions, sources_of_topics(plan), clock),
           executor_(plan, watermarks_, counters) {
         for (size_t source = 0; source < plan.graph->sources.size(); ++source) {
             readers_.push_back(std::make_unique<SourceReader>(plan, source, watermarks_, counters));
@@ -53,7 +53,9 @@ public:
         if (look_at_clock_) return 0;
         int64_t next = watermarks_.next_idle_us();
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
-            next = std::min(next, watermarks_.tick_reaches_us(id, next_close(id)));
+            const EventTime close = next_close(id);
+            if (close == kEndOfTime) continue;  // Nothing waits for the clock.
+            next = std::min({next, watermarks_.tick_reaches_us(id, close), watermarks_.next_emit_us(id)});
         }
         return next;
     }
@@ -78,8 +80,8 @@ public:
     std::vector<PartitionProgress> progress() const {
         std::vector<PartitionProgress> result;
         for (const Watermarks::Partition& partition : watermarks_.partitions()) {
-            result.push_back({partition.id, partition.next_offset, watermarks_.watermark(partition),
-                              watermarks_.encode(partition)});
+            result.push_back({partition.id, partition.next_offset, partition.watermark,
+                              Watermarks::encode(partition)});
         }
         return result;
     }
@@ -87,6 +89,7 @@ public:
     void take_delta(state::DeltaWriter& out) {
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             executor_.aggregate(id).state().write_changes(watermarks_.stage(id), out);
+            watermarks_.emitted(id);
         }
         changed_ = false;
     }
@@ -127,9 +130,9 @@ public:
         ShardStatus result;
         result.shard = id_;
         for (const Watermarks::Partition& partition : watermarks_.partitions()) {
-            result.partitions.push_back({partition.id, partition.next_offset,
-                                         watermarks_.watermark(partition), partition.idle,
-                                         partition.caught_up});
+            result.partitions.push_back({partition.id, partition.next_offset, partition.max_seen,
+                                         partition.watermark, partition.advances, partition.advanced_offset,
+                                         partition.advanced_wall_ms, partition.idle, partition.caught_up});
         }
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             const Stage& stage = plan_.graph->stages[id];
@@ -153,7 +156,10 @@ private:
 
     // Stages in order, each raised after the results of those before it are in.
     Result<void> close_due(int64_t now_us) {
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) watermarks_.refresh(id, now_us);
+        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+            watermarks_.refresh(id, now_us);
+            changed_ = changed_ || (watermarks_.emit_due(id, now_us) && next_close(id) != kEndOfTime);
+        }
         WEIR_ASSIGN(const bool closed, executor_.close_due());
         changed_ = changed_ || closed;
         return {};

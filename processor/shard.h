@@ -41,7 +41,11 @@ struct PartitionProgress {
 struct PartitionStatus {
     TopicPartition partition;
     int64_t next_offset = -1;
+    EventTime newest = kNoTime;  // The largest event time.
     EventTime watermark = kNoTime;
+    uint64_t advances = 0;         // Of the watermark, since the process started …
+    int64_t advanced_offset = -1;  // … the latest by this record …
+    int64_t advanced_wall_ms = 0;  // … at this time.
     bool idle = false;
     bool caught_up = false;
 };

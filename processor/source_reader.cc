@@ -46,6 +46,15 @@ bool read_time(const Value& value, EventTime& time) {
     return time >= kEarliestTime && time <= kLatestTime;
 }
 
+// The watermark that a record carries: TRUE is its own time, NULL and FALSE are none.
+bool read_mark(const Value& value, EventTime own_time, EventTime& mark) {
+    mark = kNoTime;
+    if (value.is_null()) return true;
+    if (value.type != Type::kBool) return read_time(value, mark);
+    if (value.boolean) mark = own_time;
+    return !value.boolean || own_time != kNoTime;
+}
+
 bool feeds_a_stage(const Graph& graph, size_t source) {
     for (const Stage& stage : graph.stages) {
         for (const Feed& feed : stage.feeds) {
@@ -82,8 +91,8 @@ Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<
     decoder_.decode(records, executor.arena(), batch.columns, rows_, errors_);
     counters_.decode_errors += errors_.size();
     for (const DecodeError& error : errors_) {
-        WEIR_TRY(reject(executor, partition, records[error.row], ErrorName::kDecodeFailed, error.message,
-                        source, sink));
+        WEIR_TRY(reject(executor, partition, records[error.row], ErrorName::kDecodeFailed, ".format",
+                        error.message, source, sink));
     }
     for (const expr::Slot slot : plan_.graph->frames[source_.frame].null_slots) {
         std::fill_n(batch.columns[static_cast<size_t>(slot)].begin(), records.size(), Value::null());
@@ -98,10 +107,9 @@ Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<
 }
 
 Result<void> SourceReader::reject(Executor& executor, size_t partition, const InputRecord& record,
-                                  ErrorName error, std::string_view message, const Source& source,
-                                  Sink& sink) {
-    const std::string step =
-        "sources." + source_.name + (error == ErrorName::kDecodeFailed ? ".format" : ".timestamp");
+                                  ErrorName error, const char* key, std::string_view message,
+                                  const Source& source, Sink& sink) {
+    const std::string step = "sources." + source_.name + key;
     FailedRecord failed;
     failed.record = &record;
     failed.partition = watermarks_.partitions()[partition].id;
@@ -157,50 +165,111 @@ void SourceReader::fill_metadata(Executor& executor, Batch& batch, size_t partit
     });
 }
 
-// Keeps in rows_ what has a usable event time.
+// Keeps in rows_ what has a usable event time, and moves the partition's watermark: a row is seen with the
+// watermark before it, then its time counts, then the watermark that it carries.
 Result<void> SourceReader::assign_times(Executor& executor, Batch& batch, size_t index,
                                         std::span<const InputRecord> records, const Source& source,
                                         Sink& sink) {
     Watermarks::Partition& partition = watermarks_.partition(index);
-    const Column* times = nullptr;
-    if (source_.timestamp) times = &executor.evaluate(*source_.timestamp, batch, rows_, times_);
+    const Watermarks::Strategy strategy(source_.watermark);
+    const auto column_of = [&](const std::optional<expr::Expression>& expression, Column& scratch) {
+        return expression ? &executor.evaluate(*expression, batch, rows_, scratch) : nullptr;
+    };
+    const Column* const times = column_of(source_.timestamp, times_);
+    const Column* const marks = column_of(source_.mark, marks_);
+    const Column* const markers = column_of(source_.markers, markers_);
     const EventTime latest_allowed = batch.wall_ms + source_.watermark.max_ahead_ms;
-    const int64_t max_delay_ms = source_.watermark.max_delay_ms;
-    EventTime max_seen = partition.max_seen;
+    uint64_t advances = 0;
+    uint32_t advanced_by = 0;
     size_t kept = 0;
     for (const uint32_t row : rows_) {
+        bool is_marker = false;
+        if (markers != nullptr) {
+            const Value& value = (*markers)[row];
+            if (value.type != Type::kBool && !value.is_null()) [[unlikely]] {
+                ++counters_.timestamp_errors;
+                WEIR_TRY(reject(executor, index, records[row], ErrorName::kTimestampUnreadable,
+                                ".watermark.markers",
+                                value.is_error() ? value.bytes() : "a condition is boolean", source, sink));
+                continue;
+            }
+            is_marker = value.type == Type::kBool && value.boolean;
+        }
         EventTime time = records[row].timestamp_ms;
         bool readable = time >= 0 || !needs_time_;
         if (times != nullptr) readable = read_time((*times)[row], time);
-        if (!readable || (time > latest_allowed && needs_time_)) [[unlikely]] {
-            ++(readable ? counters_.ahead : counters_.timestamp_errors);
-            std::string message;
-            if (readable) {
-                message =
-                    "its event time is " + std::to_string(time - batch.wall_ms) + " ms ahead of the clock";
-            } else if (times == nullptr) {
-                message = "the record carries no timestamp";
-            } else {
-                const Value& value = (*times)[row];
-                message = value.is_null() ? "the timestamp is NULL"
-                          : value.is_error()
-                              ? std::string(value.bytes())
-                              : "the timestamp is not readable: epoch milliseconds, RFC 3339 text or "
-                                "a timestamp is";
-            }
-            WEIR_TRY(reject(executor, index, records[row],
-                            readable ? ErrorName::kTimestampAhead : ErrorName::kTimestampUnreadable, message,
-                            source, sink));
+        const bool ahead = readable && time > latest_allowed && needs_time_;
+        if ((!readable || ahead) && !is_marker) [[unlikely]] {
+            WEIR_TRY(reject_time(executor, index, records[row], times != nullptr ? &(*times)[row] : nullptr,
+                                 ahead ? time - batch.wall_ms : 0, source, sink));
+            continue;
+        }
+        EventTime mark = kNoTime;
+        if (marks != nullptr && !read_mark((*marks)[row], readable ? time : kNoTime, mark)) [[unlikely]] {
+            ++counters_.timestamp_errors;
+            const Value& value = (*marks)[row];
+            WEIR_TRY(reject(executor, index, records[row], ErrorName::kTimestampUnreadable,
+                            source_.watermark.strategy == config::WatermarkStrategy::kPunctuated
+                                ? ".watermark.when"
+                                : ".watermark.from",
+                            value.is_error() ? value.bytes() : "the watermark is not readable", source,
+                            sink));
             continue;
         }
         batch.times[row] = time;
-        batch.watermarks[row] = Watermarks::less(max_seen, max_delay_ms);
-        if (needs_time_) max_seen = std::max(max_seen, time);
-        rows_[kept++] = row;
+        batch.watermarks[row] = partition.watermark;
+        bool advanced = false;
+        if (needs_time_ && !is_marker) {
+            counters_.behind += time < partition.watermark ? 1 : 0;
+            advanced = strategy.on_event(partition, time);
+        }
+        if (mark > latest_allowed) [[unlikely]] {
+            ++counters_.marks_ahead;
+        } else if (mark != kNoTime) {
+            advanced = Watermarks::Strategy::on_mark(partition, mark) || advanced;
+        }
+        if (advanced) {
+            ++advances;
+            advanced_by = row;
+        }
+        if (is_marker) {
+            ++counters_.markers;
+        } else {
+            rows_[kept++] = row;
+        }
     }
-    partition.max_seen = max_seen;
+    if (advances > 0) {
+        partition.advances += advances;
+        partition.advanced_offset = records[advanced_by].offset;
+        partition.advanced_wall_ms = batch.wall_ms;
+    }
     rows_.resize(kept);
     return {};
+}
+
+// `value`: of the timestamp expression; null: the record's own time is used. `ahead_ms`: 0 when the time is
+// not readable.
+Result<void> SourceReader::reject_time(Executor& executor, size_t partition, const InputRecord& record,
+                                       const Value* value, int64_t ahead_ms, const Source& source,
+                                       Sink& sink) {
+    if (ahead_ms > 0) {
+        ++counters_.ahead;
+        return reject(executor, partition, record, ErrorName::kTimestampAhead, ".timestamp",
+                      "its event time is " + std::to_string(ahead_ms) + " ms ahead of the clock", source,
+                      sink);
+    }
+    ++counters_.timestamp_errors;
+    std::string_view message =
+        "the timestamp is not readable: epoch milliseconds, RFC 3339 text or a timestamp is";
+    if (value == nullptr) {
+        message = "the record carries no timestamp";
+    } else if (value->is_null()) {
+        message = "the timestamp is NULL";
+    } else if (value->is_error()) {
+        message = value->bytes();
+    }
+    return reject(executor, partition, record, ErrorName::kTimestampUnreadable, ".timestamp", message, source,
+                  sink);
 }
 
 // A sample: the promise of keyed_by is the producers', and state would be split silently where it is broken.

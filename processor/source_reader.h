@@ -1,8 +1,9 @@
 // The first step of every record: decode it, find its event time, move its partition's watermark, hand it to
 // the streams that read the source. A source's slice is decoded once, whoever reads it.
 //
-// Records that cannot be decoded, have no readable event time, or lie further in the future than max_ahead
-// end here: counted per source and handled by on_error; they never move a watermark.
+// Records that cannot be decoded, have no readable event time or watermark, or lie further in the future than
+// max_ahead end here: counted per source and handled by on_error; they never move a watermark. So do markers,
+// which only carry one.
 //
 // Thread:  the worker that owns the shard.
 #pragma once
@@ -30,9 +31,13 @@ public:
                                     int64_t wall_ms, Sink& sink);
 
 private:
+    // `key`: of the source, which the record does not satisfy.
     [[nodiscard]] Result<void> reject(Executor& executor, size_t partition, const InputRecord& record,
-                                      ErrorName error, std::string_view message, const Source& source,
-                                      Sink& sink);
+                                      ErrorName error, const char* key, std::string_view message,
+                                      const Source& source, Sink& sink);
+    [[nodiscard]] Result<void> reject_time(Executor& executor, size_t partition, const InputRecord& record,
+                                           const Value* value, int64_t ahead_ms, const Source& source,
+                                           Sink& sink);
     void fill_metadata(Executor& executor, Batch& batch, size_t partition,
                        std::span<const InputRecord> records, const Source& source);
     [[nodiscard]] Result<void> assign_times(Executor& executor, Batch& batch, size_t partition,
@@ -49,6 +54,8 @@ private:
     std::vector<uint32_t> rows_;
     std::vector<DecodeError> errors_;
     Column times_;
+    Column marks_;
+    Column markers_;
     std::vector<Header> headers_;
     std::string text_;
     int64_t warned_wall_ms_ = 0;

@@ -8,7 +8,10 @@
 namespace weir::processor {
 namespace {
 
-constexpr uint8_t kBlobVersion = 1;
+constexpr uint8_t kBlobVersion = 2;
+constexpr uint8_t kOldBlobVersion = 1;  // Idle flag and largest time: the watermark follows from the delay.
+constexpr uint8_t kIdle = 1;
+constexpr uint8_t kProvided = 2;
 constexpr int64_t kAskEndTimeoutMs = 1000;
 constexpr int64_t kAskEndAgainUs = 1'000'000;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
@@ -16,16 +19,18 @@ constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 }  // namespace
 
 Watermarks::Watermarks(const Graph& graph, std::span<const TopicPartition> partitions,
-                       const std::vector<size_t>& source_of_topic, int64_t now_us)
-    : graph_(graph), stages_(graph.stages.size()) {
+                       const std::vector<size_t>& source_of_topic, const Clock& clock)
+    : graph_(graph), clock_(clock), stages_(graph.stages.size()) {
     for (const TopicPartition id : partitions) {
         Partition partition;
         partition.id = id;
         partition.source = source_of_topic.at(static_cast<size_t>(id.topic));
-        partition.quiet_since_us = now_us;
+        partition.quiet_since_us = clock.monotonic_us();
+        partition.quiet_since_wall_ms = clock.wall_ms();
         partitions_.push_back(partition);
     }
     for (size_t stage = 0; stage < stages_.size(); ++stage) {
+        stages_[stage].emitted_us = clock.monotonic_us();
         stages_[stage].lag_ms.assign(partitions_.size(), kNotFed);
         for (const Feed& feed : graph.stages[stage].feeds) {
             for (size_t i = 0; i < partitions_.size(); ++i) {
@@ -48,6 +53,7 @@ void Watermarks::wake(size_t index, int64_t now_us) {
     partition.idle = false;
     partition.caught_up = false;
     partition.quiet_since_us = now_us;
+    partition.quiet_since_wall_ms = clock_.wall_ms();
     for (StageClock& stage : stages_) {
         if (stage.lag_ms[index] != kNotFed) stage.ticking = false;
     }
@@ -62,7 +68,7 @@ void Watermarks::caught_up(size_t index, int64_t end_offset) {
 bool Watermarks::find_idle(Source& source, int64_t now_us) {
     bool found = false;
     for (Partition& partition : partitions_) {
-        if (partition.idle || !partition.caught_up || partition.max_seen == kNoTime) continue;
+        if (partition.idle || !partition.caught_up || partition.blank()) continue;
         const int64_t timeout_us = graph_.sources[partition.source].watermark.idle_timeout_ms * 1000;
         if (now_us - partition.quiet_since_us < timeout_us || now_us < partition.ask_end_at_us) continue;
         const Result<int64_t> end = source.end_offset(partition.id, kAskEndTimeoutMs);
@@ -85,6 +91,7 @@ void Watermarks::finish() {
 
 void Watermarks::restore_stage(StageId stage, EventTime watermark) {
     stages_[stage].current = std::max(stages_[stage].current, watermark);
+    stages_[stage].emitted = stages_[stage].current;
 }
 
 Watermarks::Before Watermarks::before(StageId id, size_t partition) const {
@@ -92,7 +99,7 @@ Watermarks::Before Watermarks::before(StageId id, size_t partition) const {
     Before result{stage.current, kEndOfTime, stage.lag_ms[partition]};
     for (size_t i = 0; i < partitions_.size(); ++i) {
         if (i == partition || stage.lag_ms[i] == kNotFed || !holds(partitions_[i])) continue;
-        result.others = std::min(result.others, less(watermark(partitions_[i]), stage.lag_ms[i]));
+        result.others = std::min(result.others, less(partitions_[i].watermark, stage.lag_ms[i]));
     }
     return result;
 }
@@ -104,7 +111,7 @@ void Watermarks::refresh(StageId id, int64_t now_us) {
     bool held = false;
     for (size_t i = 0; i < partitions_.size(); ++i) {
         if (stage.lag_ms[i] == kNotFed) continue;
-        const EventTime time = less(watermark(partitions_[i]), stage.lag_ms[i]);
+        const EventTime time = less(partitions_[i].watermark, stage.lag_ms[i]);
         highest = std::max(highest, time);
         if (!holds(partitions_[i])) continue;
         held = true;
@@ -135,7 +142,7 @@ int32_t Watermarks::held_by(StageId id) const {
     EventTime lowest = kEndOfTime;
     for (size_t i = 0; i < partitions_.size(); ++i) {
         if (stage.lag_ms[i] == kNotFed || !holds(partitions_[i])) continue;
-        const EventTime time = less(watermark(partitions_[i]), stage.lag_ms[i]);
+        const EventTime time = less(partitions_[i].watermark, stage.lag_ms[i]);
         if (found < 0 || time < lowest) {
             found = static_cast<int32_t>(i);
             lowest = time;
@@ -150,21 +157,39 @@ int64_t Watermarks::tick_reaches_us(StageId id, EventTime target) const {
     return stage.tick_since_us + std::max<int64_t>(0, target - stage.tick_from) * 1000;
 }
 
+int64_t Watermarks::next_emit_us(StageId id) const {
+    const StageClock& stage = stages_[id];
+    return stage.ticking ? stage.emitted_us + graph_.stages[id].emit_every_ms * 1000 : kNever;
+}
+
+bool Watermarks::emit_due(StageId id, int64_t now_us) const {
+    return now_us >= next_emit_us(id) && stages_[id].current > stages_[id].emitted;
+}
+
+void Watermarks::emitted(StageId id) {
+    stages_[id].emitted = stages_[id].current;
+    stages_[id].emitted_us = clock_.monotonic_us();
+}
+
 int64_t Watermarks::next_idle_us() const {
     int64_t next = kNever;
     for (const Partition& partition : partitions_) {
-        if (partition.idle || !partition.caught_up || partition.max_seen == kNoTime) continue;
+        if (partition.idle || !partition.caught_up || partition.blank()) continue;
         const int64_t timeout_us = graph_.sources[partition.source].watermark.idle_timeout_ms * 1000;
         next = std::min(next, std::max(partition.quiet_since_us + timeout_us, partition.ask_end_at_us));
     }
     return next;
 }
 
-std::string Watermarks::encode(const Partition& partition) const {
+std::string Watermarks::encode(const Partition& partition) {
     std::string blob;
     put_le<uint8_t>(blob, kBlobVersion);
-    put_le<uint8_t>(blob, partition.idle ? 1 : 0);
+    put_le<uint8_t>(blob, (partition.idle ? kIdle : 0) | (partition.provided ? kProvided : 0));
     put_le<int64_t>(blob, partition.max_seen);
+    put_le<int64_t>(blob, partition.watermark);
+    put_le<int64_t>(blob, partition.quiet_since_wall_ms);
+    put_le<int64_t>(blob, partition.advanced_offset);
+    put_le<int64_t>(blob, partition.advanced_wall_ms);
     return blob;
 }
 
@@ -175,13 +200,25 @@ Result<void> Watermarks::restore(size_t index, int64_t next_offset, std::string_
     if (blob.empty()) return {};
     ByteReader reader(blob);
     const auto version = reader.le<uint8_t>();
-    const auto idle = reader.le<uint8_t>();
-    const auto max_seen = reader.le<int64_t>();
-    if (reader.failed() || !reader.done() || version != kBlobVersion) {
+    const auto flags = reader.le<uint8_t>();
+    partition.idle = (flags & kIdle) != 0;
+    partition.provided = (flags & kProvided) != 0;
+    partition.max_seen = reader.le<int64_t>();
+    if (version == kBlobVersion) {
+        partition.watermark = reader.le<int64_t>();
+        partition.quiet_since_wall_ms = reader.le<int64_t>();
+        partition.advanced_offset = reader.le<int64_t>();
+        partition.advanced_wall_ms = reader.le<int64_t>();
+        // Quiet also while this process was not there: nothing came, or it is still to be read.
+        const int64_t quiet_ms = clock_.wall_ms() - partition.quiet_since_wall_ms;
+        partition.quiet_since_us = clock_.monotonic_us() - std::max<int64_t>(0, quiet_ms) * 1000;
+    } else {
+        partition.watermark =
+            less(partition.max_seen, graph_.sources[partition.source].watermark.max_delay_ms);
+    }
+    if (reader.failed() || !reader.done() || (version != kBlobVersion && version != kOldBlobVersion)) {
         return Error{Code::kCorrupt, "partition progress is not in a format this version reads"};
     }
-    partition.idle = idle != 0;
-    partition.max_seen = max_seen;
     return {};
 }
 

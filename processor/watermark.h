@@ -1,15 +1,17 @@
 // Event time of one shard: a watermark per partition, and for every stage (aggregate) the minimum over the
-// partitions that feed it.
+// partitions that feed it. The rules for users, each with its test: docs/watermarks.md.
 //
-//   partition  bounded out of orderness: the largest timestamp seen minus max_delay.
+//   partition  what the source's strategy makes of its records (Strategy); it never goes back.
 //   stage      the minimum over the partitions that hold it, less the graces of the stages between; it never
 //              goes back, also not across restarts: it is stored with the stage's state.
-//   holding    every partition but those at the log's end that are idle or never had a usable timestamp.
+//   holding    every partition but those at the log's end that are idle or never had a usable time.
 //   idle       at the log's end, as the source says when asked, and without a record for idle_timeout.
 //   all idle   tick: the stage's watermark goes on at the monotonic clock's speed from where it stood (one
 //   that
 //              never stood anywhere stays); hold: it stays; advance: it jumps to the maximum of the
 //              partitions. Where the sources of a stage differ, hold beats tick and tick beats advance.
+//   emitted    what records bring is committed with them; what the clock brings while a window waits for it,
+//              every emit_every. So a restart sets a ticking stage back by no more than that.
 //
 // Thread:  the worker that owns the shard.
 #pragma once
@@ -35,11 +37,54 @@ public:
         size_t source = 0;
         int64_t next_offset = -1;  // The record to read next; -1: none was read yet.
         int64_t position = -1;     // Everything before it was delivered (counts what is no record, too).
-        EventTime max_seen = kNoTime;
+        EventTime max_seen = kNoTime;   // The largest usable event time.
+        EventTime watermark = kNoTime;  // Never goes back.
+        bool provided = false;          // source_provided: a watermark came with a record.
         bool idle = false;
         bool caught_up = false;
         int64_t quiet_since_us = 0;
-        int64_t ask_end_at_us = 0;  // Not before this, after the source said that more is to come.
+        int64_t quiet_since_wall_ms = 0;  // The same on the clock that outlives the process.
+        int64_t ask_end_at_us = 0;        // Not before this, after the source said that more is to come.
+        // The latest advance, for people: how many there were, which record's, when.
+        uint64_t advances = 0;
+        int64_t advanced_offset = -1;
+        int64_t advanced_wall_ms = 0;
+
+        // Neither event time nor watermark: nothing that could hold anybody.
+        [[nodiscard]] bool blank() const { return max_seen == kNoTime && watermark == kNoTime; }
+    };
+
+    // How one record moves its partition's watermark: at most one event time and at most one mark, which the
+    // caller has found not to be too far ahead.
+    class Strategy {
+    public:
+        explicit Strategy(const config::Watermark& rule)
+            : delay_ms_(rule.max_delay_ms),
+              by_events_(rule.strategy != config::WatermarkStrategy::kPunctuated),
+              prefer_source_(rule.strategy == config::WatermarkStrategy::kSourceProvided &&
+                             rule.prefer_source) {}
+
+        // True when the watermark went on. An event time that is not larger changes nothing.
+        [[nodiscard]] bool on_event(Partition& partition, EventTime time) const {
+            if (time > partition.max_seen) partition.max_seen = time;
+            if (!by_events_ || (prefer_source_ && partition.provided)) return false;
+            return raise(partition, less(time, delay_ms_));
+        }
+        // A punctuation or a provided watermark.
+        [[nodiscard]] static bool on_mark(Partition& partition, EventTime mark) {
+            partition.provided = true;
+            return raise(partition, mark);
+        }
+
+    private:
+        [[nodiscard]] static bool raise(Partition& partition, EventTime time) {
+            if (time <= partition.watermark) return false;
+            partition.watermark = time;
+            return true;
+        }
+        int64_t delay_ms_;  // Ascending is bounded out of orderness without a delay.
+        bool by_events_;
+        bool prefer_source_;
     };
 
     // What a row of one partition needs to know about a stage's watermark before it.
@@ -56,14 +101,11 @@ public:
     };
 
     Watermarks(const Graph& graph, std::span<const TopicPartition> partitions,
-               const std::vector<size_t>& source_of_topic, int64_t now_us);
+               const std::vector<size_t>& source_of_topic, const Clock& clock);
 
     [[nodiscard]] size_t index_of(TopicPartition partition) const;
     [[nodiscard]] Partition& partition(size_t index) { return partitions_[index]; }
     [[nodiscard]] const std::vector<Partition>& partitions() const { return partitions_; }
-    [[nodiscard]] EventTime watermark(const Partition& partition) const {
-        return less(partition.max_seen, graph_.sources[partition.source].watermark.max_delay_ms);
-    }
 
     // Records came: the partition is active again.
     void wake(size_t partition, int64_t now_us);
@@ -82,11 +124,17 @@ public:
     [[nodiscard]] int32_t held_by(StageId stage) const;
     // When a ticking stage reaches `watermark`; INT64_MAX when it does not tick.
     [[nodiscard]] int64_t tick_reaches_us(StageId stage, EventTime watermark) const;
+    // When what the clock brought a ticking stage is to be committed; INT64_MAX when it does not tick.
+    [[nodiscard]] int64_t next_emit_us(StageId stage) const;
+    // Whether that time has come. A period without progress emits nothing.
+    [[nodiscard]] bool emit_due(StageId stage, int64_t now_us) const;
+    // The stage's watermark is in the epoch that is being written.
+    void emitted(StageId stage);
     // When the next partition may become idle; INT64_MAX: not before something happens.
     [[nodiscard]] int64_t next_idle_us() const;
 
-    // A partition's part of the epoch record: version, idle flag, largest timestamp.
-    [[nodiscard]] std::string encode(const Partition& partition) const;
+    // A partition's part of the epoch record (docs/wal_format.md).
+    [[nodiscard]] static std::string encode(const Partition& partition);
     [[nodiscard]] Result<void> restore(size_t partition, int64_t next_offset, std::string_view blob);
 
     // `time` − `milliseconds`, without wrapping; "no time" stays so.
@@ -102,15 +150,18 @@ private:
         bool ticking = false;
         EventTime tick_from = kNoTime;
         int64_t tick_since_us = 0;
+        EventTime emitted = kNoTime;
+        int64_t emitted_us = 0;
         std::vector<int64_t> lag_ms;  // By partition; kNotFed: it does not feed this stage.
     };
     static constexpr int64_t kNotFed = -1;
 
     [[nodiscard]] static bool holds(const Partition& partition) {
-        return !partition.caught_up || !(partition.idle || partition.max_seen == kNoTime);
+        return !partition.caught_up || !(partition.idle || partition.blank());
     }
 
     const Graph& graph_;
+    const Clock& clock_;
     std::vector<Partition> partitions_;
     std::vector<StageClock> stages_;
 };

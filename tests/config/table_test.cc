@@ -67,6 +67,7 @@ TEST_CASE("the defaults that the page tells are the structs' defaults") {
     CHECK((source.watermark.idle_timeout_ms == 30'000 && told("sources.*.watermark.idle_timeout") == "30s"));
     CHECK((source.watermark.when_all_idle == WhenAllIdle::kTick &&
            told("sources.*.watermark.when_all_idle") == "tick"));
+    CHECK((source.watermark.emit_every_ms == 1'000 && told("sources.*.watermark.emit_every") == "1s"));
     CHECK((source.watermark.max_ahead_ms == 600'000 && told("sources.*.watermark.max_ahead") == "10m"));
 }
 
