@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "base/result.h"
-#include "processor/expr/decimal.h"
 #include "processor/expr/jsonb.h"
 
 namespace weir::processor {
@@ -38,53 +37,6 @@ bool escapes_are_valid(std::string_view text) {
     return true;
 }
 
-// A JSON number; false when it is none. Up to 18 digits without exponent are read here.
-bool read_number(const char* p, const char* const end, bool wanted, Value& out) {
-    const char* const start = p;
-    const bool negative = *p == '-';
-    if (negative) ++p;
-    if (p == end || !is_digit(*p)) return false;
-    uint64_t mantissa = 0;
-    const char* const digits = p;
-    if (*p == '0') {
-        ++p;
-    } else {
-        while (p < end && is_digit(*p)) mantissa = mantissa * 10 + static_cast<uint64_t>(*p++ - '0');
-    }
-    ptrdiff_t digit_count = p - digits;
-    ptrdiff_t scale = 0;
-    if (p < end && *p == '.') {
-        const char* const fraction = ++p;
-        while (p < end && is_digit(*p)) mantissa = mantissa * 10 + static_cast<uint64_t>(*p++ - '0');
-        scale = p - fraction;
-        if (scale == 0) return false;
-        digit_count += scale;
-    }
-    bool plain = digit_count <= 18;
-    if (p < end && (*p == 'e' || *p == 'E')) {
-        ++p;
-        if (p < end && (*p == '+' || *p == '-')) ++p;
-        const char* const exponent = p;
-        while (p < end && is_digit(*p)) ++p;
-        if (p == exponent) return false;
-        plain = false;
-    }
-    if (p != end) return false;
-    if (!wanted) return true;
-    if (plain) {
-        const auto value = static_cast<int64_t>(mantissa);
-        out = Value::of_numeric(negative ? -value : value, static_cast<uint16_t>(scale));
-        return true;
-    }
-    expr::Decimal decimal;
-    if (expr::parse_decimal({start, static_cast<size_t>(end - start)}, decimal)) {
-        out = decimal.value();
-    } else {
-        out = Value::of_bytes(Type::kError, "number has more than 38 digits");
-    }
-    return true;
-}
-
 }  // namespace
 
 PathTree::Node& PathTree::node(std::span<const std::string> path) {
@@ -109,7 +61,7 @@ PathTree::Node& PathTree::node(std::span<const std::string> path) {
 class Decoder::Walk {
 public:
     Walk(const PathTree& paths, std::string_view json, const uint32_t* index, uint32_t count, Arena& arena,
-         std::vector<Column>& columns, size_t row)
+         std::vector<Column>& columns, size_t row, RecordShape* shape)
         : paths_(paths),
           json_(json),
           index_(index),
@@ -117,6 +69,7 @@ public:
           arena_(arena),
           columns_(columns),
           row_(row),
+          shape_(shape),
           has_escapes_(std::memchr(json.data(), '\\', json.size()) != nullptr) {}
 
     bool document() {
@@ -236,6 +189,7 @@ private:
     [[gnu::noinline]] bool container(const PathTree::Node* node, int depth, bool is_object) {
         const size_t start = index_[next_];
         if (node != nullptr && !node->children.empty()) clear_below(*node);
+        if (shape_ != nullptr && node != nullptr && node->slot != PathTree::kNoSlot) shape_->refuse();
         if (is_object ? !object(node, depth + 1) : !array(depth + 1)) return false;
         if (node != nullptr) {
             set(node, Value::of_bytes(Type::kJsonb, json_.substr(start, index_[next_ - 1] + 1 - start)));
@@ -249,7 +203,12 @@ private:
         if (first == '{') return container(node, depth, true);
         if (first == '[') return container(node, depth, false);
         if (next_ >= count_) return fail("invalid JSON: it ends too early");
-        if (node != nullptr && !node->children.empty()) clear_below(*node);
+        if (node != nullptr && !node->children.empty()) {
+            clear_below(*node);
+            if (shape_ != nullptr) shape_->refuse();
+        }
+        if (shape_ != nullptr) [[unlikely]]
+            shape_->add(index_[next_], token_end(), node == nullptr ? PathTree::kNoSlot : node->slot);
         if (first == '"') {
             std::string_view body;
             if (!string_body(body)) return false;
@@ -265,7 +224,8 @@ private:
         const std::string_view text = json_.substr(start, token_end() - start);
         Value result;
         if (first == '-' || is_digit(first)) {
-            if (!read_number(text.data(), text.data() + text.size(), node != nullptr, result)) [[unlikely]] {
+            const char* const end = text.data() + text.size();
+            if (read_json_number(text.data(), end, node != nullptr, result) != end) [[unlikely]] {
                 return fail("invalid JSON number");
             }
         } else if (text == "true" || text == "false") {
@@ -285,6 +245,7 @@ private:
     Arena& arena_;
     std::vector<Column>& columns_;
     const size_t row_;
+    RecordShape* const shape_;  // Is told of every scalar; null: nobody wants to know.
     const bool has_escapes_;
     uint32_t next_ = 0;
     const char* reason_ = nullptr;
@@ -367,18 +328,61 @@ void Decoder::decode(std::span<const InputRecord> records, Arena& arena, std::ve
             good.push_back(row);
             continue;
         }
-        if (!index(payload, error)) {
-            errors.push_back({row, error});
-            continue;
-        }
-        Walk walk(paths_, payload, tokens_->structural_indexes.get(), tokens_->n_structural_indexes, arena,
-                  columns, row);
-        if (walk.document()) {
+        if (read_by_shape(payload, columns, row)) {
             good.push_back(row);
+        } else if (!index(payload, error)) {
+            errors.push_back({row, error});
+        } else if (RecordShape* const shape = shape_to_learn();
+                   walk(payload, arena, columns, row, shape, error)) {
+            good.push_back(row);
+            if (shape != nullptr && !shape->learn(payload)) shapes_.pop_back();
         } else {
-            errors.push_back({row, walk.error()});
+            errors.push_back({row, error});
+            if (shape != nullptr) shapes_.pop_back();
         }
     }
+    judge_shapes();
+}
+
+bool Decoder::walk(std::string_view payload, Arena& arena, std::vector<Column>& columns, size_t row,
+                   RecordShape* shape, std::string& error) {
+    Walk walk(paths_, payload, tokens_->structural_indexes.get(), tokens_->n_structural_indexes, arena,
+              columns, row, shape);
+    if (walk.document()) return true;
+    error = walk.error();
+    return false;
+}
+
+bool Decoder::read_by_shape(std::string_view payload, std::vector<Column>& columns, size_t row) {
+    if (unread_by_shape_ > 0) {
+        --unread_by_shape_;
+        return false;
+    }
+    for (size_t tried = 0; tried < shapes_.size(); ++tried) {
+        if (shapes_[latest_shape_].read(payload, columns, row)) [[likely]] {
+            ++hits_;
+            return true;
+        }
+        latest_shape_ = (latest_shape_ + 1) % shapes_.size();
+    }
+    ++misses_;
+    return false;
+}
+
+RecordShape* Decoder::shape_to_learn() {
+    if (unread_by_shape_ > 0 || shapes_.size() == kMaxShapes || misses_ > kMaxLearned) return nullptr;
+    return &shapes_.emplace_back();
+}
+
+// Records that do not repeat themselves are not worth the trying: many then go by without.
+void Decoder::judge_shapes() {
+    if (hits_ + misses_ < kJudgedRecords) return;
+    if (misses_ > hits_) {
+        unread_by_shape_ = 64 * kJudgedRecords;
+        shapes_.clear();
+        latest_shape_ = 0;
+    }
+    hits_ = misses_ = 0;
 }
 
 }  // namespace weir::processor

@@ -1,7 +1,8 @@
 // Payload bytes → columns. One scan per record: simdjson's first stage (SIMD, also the UTF-8 check) finds the
-// tokens, then a walk over them checks the whole grammar and stores the values of the wanted paths. Nothing
-// is skipped unchecked, so a record that passes here is valid JSON to its last byte, also when it is
-// forwarded as raw bytes (docs/decisions: why not simdjson On-Demand).
+// tokens, then a walk over them checks the whole grammar and stores the values of the wanted paths. Records
+// laid out like an earlier one are read by its shape instead (record_shape.h), to the same effect. Nothing is
+// skipped unchecked, so a record that passes here is valid JSON to its last byte, also when it is forwarded
+// as raw bytes (docs/decisions: why not simdjson On-Demand).
 //
 // Accepted: one object per payload, RFC 8259, UTF-8 without byte order mark, at most kMaxDepth containers
 // deep.
@@ -26,6 +27,7 @@
 #include "processor/batch.h"
 #include "processor/endpoint.h"
 #include "processor/expr/expression.h"
+#include "processor/record_shape.h"
 #include "processor/value.h"
 
 namespace simdjson::internal {
@@ -81,13 +83,27 @@ public:
 private:
     class Walk;
 
+    static constexpr size_t kMaxShapes = 4;
+    static constexpr uint32_t kMaxLearned = 64;  // So many of the judged records may be learned from.
+    static constexpr uint32_t kJudgedRecords = 1024;
+
     [[nodiscard]] bool index(std::string_view json, std::string& error);
+    [[nodiscard]] bool walk(std::string_view payload, Arena& arena, std::vector<Column>& columns, size_t row,
+                            RecordShape* shape, std::string& error);
+    [[nodiscard]] bool read_by_shape(std::string_view payload, std::vector<Column>& columns, size_t row);
+    [[nodiscard]] RecordShape* shape_to_learn();
+    void judge_shapes();
 
     const config::Format format_;
     const PathTree& paths_;
     const expr::Slot value_slot_;
     std::vector<expr::Slot> slots_;  // Of all paths.
     std::unique_ptr<simdjson::internal::dom_parser_implementation> tokens_;
+    std::vector<RecordShape> shapes_;
+    size_t latest_shape_ = 0;
+    uint32_t hits_ = 0;             // Since shapes were judged last: records read by one,
+    uint32_t misses_ = 0;           // and records that none fits.
+    uint32_t unread_by_shape_ = 0;  // So many records still to go without.
 };
 
 }  // namespace weir::processor
