@@ -19,7 +19,8 @@ void put_le(std::string& out, T value) {
     out.append(bytes, sizeof(T));
 }
 
-// LEB128, as in protobuf's base 128 varints.
+// LEB128, as in protobuf's base 128 varints. A reader takes the shortest form only, so that a value has one
+// spelling.
 inline void put_varint(std::string& out, uint64_t value) {
     while (value >= 0x80) {
         out.push_back(static_cast<char>(value | 0x80));
@@ -56,7 +57,7 @@ public:
             if (rest_.empty()) return fail<uint64_t>();
             const auto byte = static_cast<uint8_t>(rest_.front());
             rest_.remove_prefix(1);
-            if (shift == 63 && byte > 1) return fail<uint64_t>();
+            if ((shift == 63 && byte > 1) || (shift > 0 && byte == 0)) return fail<uint64_t>();
             value |= static_cast<uint64_t>(byte & 0x7F) << shift;
             if ((byte & 0x80) == 0) return value;
         }
