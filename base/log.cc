@@ -3,6 +3,7 @@
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -12,13 +13,6 @@ namespace {
 
 std::mutex redaction_mutex;
 std::vector<std::string> redactions;
-
-void redact(std::string& text) {
-    const std::lock_guard lock(redaction_mutex);
-    for (const std::string& secret : redactions)
-        for (size_t at = text.find(secret); at != std::string::npos; at = text.find(secret, at + 3))
-            text.replace(at, secret.size(), "***");
-}
 
 void append_json_string(std::string_view text, std::string& out) {
     out.push_back('"');
@@ -42,8 +36,7 @@ public:
         : format_(format), time_("%Y-%m-%dT%H:%M:%S.%eZ", spdlog::pattern_time_type::utc, "") {}
 
     void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
-        std::string text(message.payload.data(), message.payload.size());
-        redact(text);
+        const std::string text = redacted({message.payload.data(), message.payload.size()});
         spdlog::memory_buf_t time;
         time_.format(message, time);
         const std::string_view time_text(time.data(), time.size());
@@ -80,10 +73,22 @@ void configure_log(std::string_view level, LogFormat format) {
     spdlog::set_default_logger(std::move(logger));
 }
 
-void log_redact(std::string secret) {
-    if (secret.size() < 4) return;  // Replacing very short texts would garble every line.
+void log_redact(std::string_view secret) {
+    while (!secret.empty()) {
+        const std::string_view line = secret.substr(0, secret.find_first_of("\r\n"));
+        secret.remove_prefix(std::min(line.size() + 1, secret.size()));
+        if (line.size() < 4) continue;  // Replacing very short texts would garble every line.
+        const std::lock_guard lock(redaction_mutex);
+        redactions.emplace_back(line);
+    }
+}
+
+std::string redacted(std::string text) {
     const std::lock_guard lock(redaction_mutex);
-    redactions.push_back(std::move(secret));
+    for (const std::string& secret : redactions)
+        for (size_t at = text.find(secret); at != std::string::npos; at = text.find(secret, at + 3))
+            text.replace(at, secret.size(), "***");
+    return text;
 }
 
 }  // namespace weir

@@ -55,7 +55,7 @@ Result<std::unique_ptr<Admin>> Admin::start(const std::string& listen,
                 missing += fmt::format("pipeline {}: {}\n", status.pipeline, status.not_ready_because);
         }
         if (!missing.empty()) response.status = 503;
-        response.set_content(missing.empty() ? "ready\n" : missing, kText);
+        response.set_content(missing.empty() ? "ready\n" : redacted(std::move(missing)), kText);
     });
     server.Get("/metrics", [&apps](const httplib::Request&, httplib::Response& response) {
         std::vector<AppStatus> status;

@@ -1,6 +1,7 @@
 #include "cmd/run.h"
 
 #include <unistd.h>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 
@@ -8,6 +9,7 @@
 #include "cmd/admin.h"
 #include "cmd/exit_code.h"
 #include "config/load.h"
+#include "config/redact.h"
 #include "connectors/kafka_client.h"
 
 namespace weir::cmd {
@@ -37,6 +39,20 @@ int wait_for_signal(const sigset_t& set, int64_t wait_ms) {
     return signal > 0 ? signal : 0;
 }
 
+// From here on nothing that is logged or answered shows them, whichever library it came from.
+void register_secrets(const config::KafkaConfig& kafka) {
+    for (const auto* const side : {&kafka.common, &kafka.consumer, &kafka.producer})
+        for (const config::KafkaProperty& property : *side) {
+            if (!property.secret) continue;
+            log_redact(property.value);
+            for (std::string_view rest = property.value; !rest.empty();) {  // Addresses get taken apart.
+                const std::string_view address = rest.substr(0, rest.find(','));
+                log_redact(config::userinfo(address));
+                rest.remove_prefix(std::min(address.size() + 1, rest.size()));
+            }
+        }
+}
+
 }  // namespace
 
 std::optional<std::vector<Prepared>> prepare(const std::vector<std::string>& files,
@@ -48,6 +64,7 @@ std::optional<std::vector<Prepared>> prepare(const std::vector<std::string>& fil
     bool failed = false;
     for (const std::string& file : files) {
         config::Loaded loaded = config::load_file(file, options);
+        register_secrets(loaded.pipeline.kafka);
         Prepared next;
         if (!loaded.diagnostics.has_errors()) {
             next.plan = processor::compile(loaded.pipeline, loaded.diagnostics);
@@ -73,12 +90,6 @@ int run(std::vector<Prepared> prepared, const RunOptions& options) {
 
     SystemClock clock;
     std::vector<std::unique_ptr<App>> apps;
-    for (const Prepared& next : prepared) {
-        const config::KafkaConfig& kafka = next.pipeline.kafka;
-        for (const auto* const side : {&kafka.common, &kafka.consumer, &kafka.producer})
-            for (const config::KafkaProperty& property : *side)
-                if (property.secret) log_redact(property.value);
-    }
     for (Prepared& next : prepared)
         apps.push_back(std::make_unique<App>(next.pipeline, std::move(next.plan), options, clock));
 

@@ -26,7 +26,7 @@ struct Report {
     }
 
     void problem(const Error& error) {
-        std::printf("  error: %s\n", error.message.c_str());
+        std::printf("  error: %s\n", redacted(error.message).c_str());
         if (code == kExitOk) code = exit_code(error.code);
     }
 };

@@ -9,6 +9,7 @@
 
 #include "config/fields.h"
 #include "config/kafka_properties.h"
+#include "config/redact.h"
 #include "config/scalar.h"
 #include "config/substitute.h"
 
@@ -252,12 +253,14 @@ private:
         const size_t before = diagnostics_.all().size();
         const Substituted put_in = substitute(written, options_, diagnostics_);
         const bool named_secret =
-            field.type == Type::kProperty && is_secret_property(path_.back()) && !advise(path_.back()).java;
+            field.type == Type::kProperty &&
+            (is_secret_property(path_.back()) || !userinfo(put_in.value).empty());
         if (named_secret && !put_in.resolved) {
             for (const size_t offset : scalar_offsets(source_, node)) secrets.push_back(offset);
         }
         node.value = put_in.value;
         node.secret = put_in.secret || named_secret;
+        node.referenced = put_in.resolved;
         if (diagnostics_.all().size() > before) return;  // The value is not known.
         if (put_in.resolved && node.value.empty() && options_.allow_missing_references) return;
         if (node.value.empty() && field.type != Type::kProperty) {
@@ -283,7 +286,7 @@ private:
     }
 
     [[nodiscard]] std::string shown(const Node& node) const {
-        return node.secret ? "this value" : fmt::format("`{}`", node.value);
+        return node.secret || node.referenced ? "this value" : fmt::format("`{}`", node.value);
     }
 
     void bad_value(const char* code, const Node& node, const Field& field, std::string help = {}) {
@@ -336,7 +339,7 @@ private:
         if (!duration) {
             const bool bare = node.value.find_first_not_of("0123456789") == std::string::npos;
             bad_value("W0016", node, field,
-                      bare && !node.secret
+                      bare && !node.secret && !node.referenced
                           ? fmt::format("a number needs a unit: {0}ms, {0}s or {0}m", node.value)
                           : "units are ms, s, m, h and d, whole numbers, large units first");
         } else if (*duration < field.min || *duration > field.max) {
@@ -392,7 +395,9 @@ private:
         } else if (options_.check_kafka_property) {
             if (const auto wrong = options_.check_kafka_property(name, node.value)) {
                 diagnostics_.error("W0042", key, fmt::format("librdkafka refuses `{}`", name), "",
-                                   node.secret ? "it is secret, so the reason is not shown" : *wrong);
+                                   node.secret       ? "it is secret, so the reason is not shown"
+                                   : node.referenced ? "it comes from a reference, so the reason is not shown"
+                                                     : *wrong);
             }
         }
     }

@@ -13,9 +13,26 @@ namespace {
 constexpr size_t kMaxRendered = 100;   // A file that is wrong everywhere says so and stops.
 constexpr size_t kMaxLineBytes = 160;  // Longer source lines are shown around the caret.
 constexpr size_t kBytesBeforeCaret = 60;
+constexpr size_t kMaxMessageBytes = 2'000;  // Messages may quote a value of the file.
 constexpr size_t kMaxDistance = 2;
 
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+
+// Nothing of the file may drive the terminal.
+void disarm(std::string& text) {
+    for (char& c : text) {
+        if (c == '\t') c = ' ';
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+    }
+}
+
+std::string presentable(std::string text) {
+    disarm(text);
+    if (text.size() <= kMaxMessageBytes) return text;
+    size_t end = kMaxMessageBytes;
+    while (is_continuation(text[end])) --end;
+    return text.substr(0, end) + "…";
+}
 
 size_t code_points(std::string_view text) {
     return static_cast<size_t>(
@@ -57,10 +74,7 @@ Excerpt excerpt(std::string_view line, const Mark& mark) {
         length = std::min(length, shown.size() - column);
     }
     result.text = fmt::format("{}{}{}", before, shown, after);
-    for (char& c : result.text) {  // Nothing of the file may drive the terminal.
-        if (c == '\t') c = ' ';
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-    }
+    disarm(result.text);
     result.indent = code_points(before) + code_points(shown.substr(0, column));
     result.carets = std::max<size_t>(1, code_points(shown.substr(column, length)));
     return result;
@@ -96,12 +110,14 @@ size_t distance(std::string_view a, std::string_view b) {
 
 void Diagnostics::error(std::string code, Mark mark, std::string message, std::string label,
                         std::string help) {
-    all_.push_back({std::move(code), std::move(message), mark, std::move(label), std::move(help), false});
+    all_.push_back({std::move(code), presentable(std::move(message)), mark, presentable(std::move(label)),
+                    presentable(std::move(help)), false});
 }
 
 void Diagnostics::warning(std::string code, Mark mark, std::string message, std::string label,
                           std::string help) {
-    all_.push_back({std::move(code), std::move(message), mark, std::move(label), std::move(help), true});
+    all_.push_back({std::move(code), presentable(std::move(message)), mark, presentable(std::move(label)),
+                    presentable(std::move(help)), true});
 }
 
 bool Diagnostics::has_errors() const {

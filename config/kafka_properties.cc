@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "config/redact.h"
+
 namespace weir::config {
 namespace {
 
@@ -78,8 +80,9 @@ PropertyAdvice advise(std::string_view property) {
 }
 
 bool is_secret_property(std::string_view property) {
-    constexpr std::array<std::string_view, 5> kWords{"password", "secret", "token", "key",
-                                                     "oauthbearer.config"};
+    constexpr std::array<std::string_view, 3> kWords{"key", "username", "oauthbearer.config"};
+    if (names_secret(property)) return true;
+    if (property.ends_with("serializer")) return false;  // key.deserializer, of the Java clients.
     return std::any_of(kWords.begin(), kWords.end(),
                        [&](std::string_view word) { return property.find(word) != std::string_view::npos; });
 }

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <utility>
 
 #include "config/check.h"
+#include "config/redact.h"
 #include "config/scalar.h"
 #include "config/topology.h"
 #include "config/yaml.h"
@@ -360,6 +362,8 @@ LoadOptions system_options() {
         return value;
     };
     options.read_file = [](const std::string& path) -> std::optional<std::string> {
+        std::error_code ignored;
+        if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;  // A pipe could block us.
         auto text = read_at_most(path, kMaxFileBytes);
         if (text && text->size() > kMaxFileBytes) return std::nullopt;
         return text;
@@ -379,6 +383,7 @@ Loaded load_text(std::string path, std::string text, const LoadOptions& options)
             if (loaded.source[offset] != '\n') loaded.source[offset] = '*';
         }
     }
+    hide_secrets(loaded.source);
     loaded.pipeline.path = std::move(path);
     return loaded;
 }

@@ -22,7 +22,7 @@ An unknown key is an error. `<name>` is a name of your choice. A key marked "req
   `headers` a bare YAML number or boolean is that literal.
 - *References* work in every other value: `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}` (without the
   file's last newline); `$$` is a dollar sign. What comes from a file, and any Kafka property whose name says
-  password, secret, token or key, is never shown.
+  password, secret, token, key or username or whose value is an address with a password, is never shown.
 - The file is strict YAML: one document, no anchors, tags, duplicate keys or tabs; at most 1 MiB.
 )";
 

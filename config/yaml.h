@@ -30,7 +30,9 @@ enum class ScalarStyle : uint8_t { kPlain, kSingleQuoted, kDoubleQuoted, kLitera
 struct Node {
     NodeKind kind = NodeKind::kNull;
     ScalarStyle style = ScalarStyle::kPlain;
-    bool secret = false;     // Set by the field checks: never show the value.
+    // Set by the field checks.
+    bool secret = false;      // Never show the value.
+    bool referenced = false;  // The value came by a reference: no message shows it.
     Mark mark;               // Of the first byte: the quote, the block indicator, the bracket, the first key.
     size_t offset = 0;       // The same place in bytes from the start of the source.
     std::string value;       // Of a scalar; of a null its spelling ("null", "~" or nothing).

@@ -110,10 +110,11 @@ Text to_text(std::string_view source, const Node& scalar) {
     }
     // Offsets grow through the value, so lines are counted on from the scalar's start.
     size_t line_begin = scalar.offset + 1 - static_cast<size_t>(scalar.mark.column);
+    size_t line_end = source.find('\n', line_begin);
     int32_t line = scalar.mark.line;
     for (const size_t offset : scalar_offsets(source, scalar)) {
-        for (size_t end = source.find('\n', line_begin); end < offset; end = source.find('\n', line_begin)) {
-            line_begin = end + 1;
+        for (; line_end < offset; line_end = source.find('\n', line_begin)) {
+            line_begin = line_end + 1;
             ++line;
         }
         const bool restarted = offset < line_begin;  // A byte that was not found again.
