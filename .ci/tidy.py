@@ -177,7 +177,7 @@ class Tidy:
             lines = self.read(path)
             if path.endswith(CODE):
                 self.check_code(path, lines)
-            if not path.startswith((".ci/tidy.py", "tests/config/cases", "tests/helm/golden")):
+            if not path.startswith((".ci/tidy.py", "tests/config/cases", "tests/fuzz/corpus", "tests/helm/golden")):
                 self.check_text(path, lines)
         self.check_readmes(set(paths))
         self.check_changelog()
