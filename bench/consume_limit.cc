@@ -31,8 +31,8 @@ constexpr std::pair<const char*, const char*> kSettings[] = {
     {"check.crcs", "true"},
     {"isolation.level", "read_committed"},
     {"fetch.max.bytes", "16777216"},
-    {"max.partition.fetch.bytes", "2097152"},
-    {"queued.min.messages", "50000"},
+    {"max.partition.fetch.bytes", "1048576"},
+    {"queued.min.messages", "10000"},
     {"queued.max.messages.kbytes", "16384"},
     {"fetch.wait.max.ms", "50"},
 };

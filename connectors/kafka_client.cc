@@ -30,8 +30,8 @@ constexpr Setting kDefaults[] = {
 };
 // Measured: these reach the speed limit of the client with the least memory.
 constexpr Setting kConsumerDefaults[] = {
-    {"max.partition.fetch.bytes", "2097152"},
-    {"queued.min.messages", "50000"},
+    {"max.partition.fetch.bytes", "1048576"},
+    {"queued.min.messages", "10000"},
     {"fetch.wait.max.ms", "50"},
 };
 constexpr Setting kProducerDefaults[] = {
