@@ -39,7 +39,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
 DOC_PATH = re.compile(r"\b(?:docs|tests|examples|scripts|helm|bench)/[\w./-]*\w\.(?:md|yaml|cc|h|py)\b")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 STANDARD = re.compile(r"^[a-z_0-9]+$|^(sys|netinet|arpa|linux|bits)/|^(unistd|fcntl|dlfcn|dirent|poll|pthread|sched|signal|"
-                      r"errno|string|stdlib|stdio|time|quadmath|getopt|termios|spawn|immintrin|nmmintrin|x86intrin|"
+                      r"errno|string|stdlib|stdio|time|quadmath|getopt|termios|spawn|emmintrin|immintrin|nmmintrin|x86intrin|"
                       r"arm_acle|cpuid|malloc)\.h$")
 
 
