@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 
 namespace weir::config {
@@ -88,7 +88,7 @@ constexpr int64_t kLimitMs = 30'000;  // Sanitizers slow everything; the limit i
 constexpr int64_t kLimitMs = 1'000;
 #endif
 
-TEST_CASE("hostile input is refused within a second and 100 MB") {
+TEST_CASE("hostile input is refused within a second of CPU and 100 MB") {
     const auto repeated = [](const std::string& unit, size_t bytes) {
         std::string text;
         while (text.size() + unit.size() <= bytes) text += unit;
@@ -127,16 +127,16 @@ TEST_CASE("hostile input is refused within a second and 100 MB") {
     rusage before{};
     getrusage(RUSAGE_SELF, &before);
     for (const std::string& input : inputs) {
-        const auto begin = std::chrono::steady_clock::now();
+        const std::clock_t begin = std::clock();  // Of the CPU: what else runs here costs no time.
         Diagnostics diagnostics;
         const std::string source = normalised(input);
         const auto root = read_yaml(source, diagnostics);
         const auto shown = diagnostics.render("f", source);
-        const auto took = std::chrono::steady_clock::now() - begin;
+        const auto took_ms = static_cast<int64_t>((std::clock() - begin) * 1000 / CLOCKS_PER_SEC);
         CAPTURE(input.substr(0, 12));
         CHECK((root.has_value() || diagnostics.has_errors()));
         CHECK(shown.size() < 100'000);
-        CHECK(std::chrono::duration_cast<std::chrono::milliseconds>(took).count() < kLimitMs);
+        CHECK(took_ms < kLimitMs);
     }
     rusage after{};
     getrusage(RUSAGE_SELF, &after);
