@@ -135,7 +135,10 @@ Result<void> KafkaSink::ensure_offsets_client() {
     KafkaClientSettings client;
     client.client_id = settings_.client_id + "-offsets";
     client.group_id = settings_.group_id;
-    WEIR_ASSIGN(offsets_client_, make_kafka_client(config_, KafkaRole::kConsumer, client));
+    // A consumer that reads committed is told to wait while another transaction holds offsets of the group,
+    // and asks again until the call's timeout. Before open() a transaction of our own may be that one.
+    const KafkaRole role = producer_ != nullptr ? KafkaRole::kConsumer : KafkaRole::kAdmin;
+    WEIR_ASSIGN(offsets_client_, make_kafka_client(config_, role, client));
     return {};
 }
 
@@ -147,8 +150,6 @@ Result<std::vector<std::optional<processor::CommittedOffset>>> KafkaSink::commit
     for (const TopicPartition& partition : partitions)
         rd_kafka_topic_partition_list_add(list.get(), input(partition).c_str(), partition.partition);
 
-    // The client reads committed: the broker answers "unstable" while another transaction holds offsets of
-    // the group, and librdkafka asks again until this call's timeout.
     while (true) {
         auto code =
             rd_kafka_committed(offsets_client_.get(), list.get(), slice(deadline_ms - clock_.monotonic_ms()));

@@ -154,6 +154,7 @@ public:
         if (fails(fault) || loses_answer(fault)) return fault->error;
         constexpr int64_t kStepMs = 10;
         const auto undecided = [&] {
+            if (!opened_) return false;
             return std::any_of(partitions.begin(), partitions.end(), [&](const TopicPartition& partition) {
                 return broker_.unstable(group_, input(partition), partition.partition);
             });

@@ -119,8 +119,8 @@ public:
     // Takes over the identity: fences a predecessor and finishes or aborts what it left open.
     [[nodiscard]] virtual Result<void> open(int64_t timeout_ms) = 0;
 
-    // Reads the group's committed offsets, waiting for unstable (still undecided) ones. Entries follow
-    // the order of `partitions`; nullopt: no offset was ever committed, or it expired.
+    // Reads the group's committed offsets; once open, waits for unstable (still undecided) ones. Entries
+    // follow the order of `partitions`; nullopt: no offset was ever committed, or it expired.
     [[nodiscard]] virtual Result<std::vector<std::optional<CommittedOffset>>> committed(
         std::span<const TopicPartition> partitions, int64_t timeout_ms) = 0;
 

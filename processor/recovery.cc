@@ -46,6 +46,14 @@ Result<state::KafkaCommit> commit_of_shard(ShardId shard, std::span<const TopicP
     return agreed.value_or(state::KafkaCommit{});
 }
 
+// The commit that wrote a slot's offsets; empty: none, or somebody who is not weir.
+CommitId commit_named_by(std::span<const std::optional<CommittedOffset>> committed) {
+    for (const auto& offset : committed)
+        if (offset)
+            if (const auto metadata = state::parse_commit_metadata(offset->metadata)) return metadata->id;
+    return {};
+}
+
 // Hands a slot's state to the shards that it belongs to.
 class ShardLoader final : public state::StateVisitor {
 public:
@@ -146,6 +154,7 @@ Result<void> Worker::try_recover() {
     counters_ = committed_counters_;
 
     WEIR_TRY(open_sink());
+    crash_point("after_open");
     Committed committed(partitions_.size());
     if (settings_.kafka_inputs) {
         // After open(): the predecessor's transaction has ended, one way or the other.
@@ -160,6 +169,7 @@ Result<void> Worker::try_recover() {
     else
         WEIR_TRY(restore_from_offsets(committed));
     crash_point("after_recovery_switch");
+    ours_ = {commit_named_by(committed), {}};
     WEIR_TRY(sink_->begin());
     WEIR_TRY(pin_start_offsets());
     return start_reading();
@@ -168,7 +178,22 @@ Result<void> Worker::try_recover() {
 Result<void> Worker::open_sink() {
     draw_boot_nonce();
     WEIR_ASSIGN(sink_, connector_.make_sink(settings_.identity, settings_.decider == Decider::kTransaction));
+    if (recovered_once_ && settings_.decider == Decider::kTransaction) WEIR_TRY(check_not_replaced());
     return sink_->open(kAttemptMs);
+}
+
+// A process that stood still may have been replaced, and learn of it as a fence, a timeout or a refused
+// record. Opening a producer would fence its successor. Who committed last tells.
+Result<void> Worker::check_not_replaced() {
+    WEIR_ASSIGN(const Committed committed, sink_->committed(partitions_, kAttemptMs));
+    const CommitId held = commit_named_by(committed);
+    if (held == ours_[0] || held == ours_[1]) return {};
+    return Error{
+        Code::kFenced,
+        fmt::format("slot {} was replaced: another process runs pipeline '{}' as instance {}, Kafka holds "
+                    "its commit {}; this one stops",
+                    settings_.identity.slot, settings_.identity.pipeline, settings_.identity.instance,
+                    to_string(held))};
 }
 
 void Worker::draw_boot_nonce() {

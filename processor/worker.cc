@@ -238,12 +238,14 @@ void Worker::sync_log() {
 Result<Worker::EpochResult> Worker::commit_epoch() {
     const int64_t begun_us = clock_.monotonic_us();
     const CommitId id{next_.boot, ++next_.sequence};
+    ours_[1] = id;
     auto result = settings_.decider == Decider::kTransaction ? commit_by_transaction(id)
                   : settings_.decider == Decider::kWal       ? commit_by_log(id)
                                                              : commit_by_offsets(id);
     if (!result.ok() || *result != EpochResult::kCommitted) return result;
     crash_point("after_commit");
     previous_ = id;
+    ours_[0] = id;
     log_reserved_ = false;
     epoch_started_us_ = 0;
     last_commit_us_ = clock_.monotonic_us();
@@ -285,7 +287,6 @@ Result<Worker::EpochResult> Worker::commit_by_transaction(const CommitId& id) {
     if (const auto sent = sink_->send_offsets(commits, settings_.transaction_timeout_ms); !sent.ok())
         return abandon(sent.error());
     crash_point("after_send_offsets");
-    crash_point("before_commit");
     beat();
     const CommitOutcome outcome = sink_->commit(settings_.transaction_timeout_ms);
     beat();
@@ -295,6 +296,7 @@ Result<Worker::EpochResult> Worker::commit_by_transaction(const CommitId& id) {
         case CommitOutcome::kFenced: return abandon({Code::kFenced, "commit transaction"});
         case CommitOutcome::kUnknown: return abandon({Code::kUnknown, "the commit's outcome is unknown"});
     }
+    crash_point("after_end");
     timeout_fences_ = 0;
     if (log_) log_->committed();
     if (outcome == CommitOutcome::kCommittedReplaceSink) {

@@ -8,6 +8,7 @@
 //          reading the outcome back and starting again from there is repaired inside.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -101,6 +102,7 @@ private:
     [[nodiscard]] std::vector<OffsetCommit> offsets(const CommitId& id) const;
     [[nodiscard]] Shard& shard_of(TopicPartition partition);
     void draw_boot_nonce();
+    [[nodiscard]] Result<void> check_not_replaced();
     void beat();
     void publish(WorkerPhase phase);
     [[nodiscard]] Result<void> count_recovery(const Error& cause);
@@ -126,6 +128,8 @@ private:
     bool log_reserved_ = false;
     CommitId previous_;             // The latest committed epoch of this slot.
     CommitId next_;                 // boot = this sink's nonce; sequence = the last one used.
+    // The commits of this process that Kafka may hold: the latest one known, and the one begun after it.
+    std::array<CommitId, 2> ours_;
     int64_t epoch_started_us_ = 0;  // Of the first change in the open epoch; 0: nothing changed yet.
     int64_t last_commit_us_ = 0;
     int64_t disk_retry_us_ = 0;

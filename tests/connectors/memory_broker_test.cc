@@ -142,6 +142,8 @@ TEST_CASE("committed() waits for undecided offsets of another producer and says 
     auto other = world.open_sink(1);
     other->begin().value();
     other->send_offsets(kOffsets, 1000).value();
+    const auto unopened = world.connector.make_sink({"app", 0, 0}, true).value();
+    CHECK(unopened->committed(kPartitions, 500).ok());
     auto sink = world.open_sink(0);
     const auto waited = sink->committed(kPartitions, 500);
     REQUIRE_FALSE(waited.ok());

@@ -1,5 +1,6 @@
 """A real Apache Kafka: the one that scripts/test started, or one of the suite's own by tests/kafka/broker."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -48,14 +49,28 @@ class Broker:
 
     def __exit__(self, *_):
         if self.own:
-            self._run("stop")
+            self.stop()
+
+    def stop(self):
+        self._run("stop")
 
     def kill(self):
         self._run("kill")
 
     def create(self, *topics):
         """NAME or NAME:PARTITIONS."""
-        self._run("topic", *topics)
+        sizes = {name: int(partitions or 4) for name, _, partitions in (topic.partition(":") for topic in topics)}
+        wire.create_topics(self.address, sizes)
+
+        def known():  # The controller answers a moment before the broker has them.
+            try:
+                return all(self.end_offsets(name, partitions) for name, partitions in sizes.items())
+            except OSError:
+                return False
+        until(known, 30, f"the broker has {', '.join(sizes)}")
+
+    def delete(self, *topics):
+        wire.delete_topics(self.address, topics)
 
     def tool(self, name, *arguments):
         return self._run("tool", "-Dlog4j2.level=OFF", name, "--bootstrap-server", self.address, *arguments)
@@ -104,18 +119,22 @@ class Broker:
 
     def _read_until_quiet(self, topic, committed, headers, quiet_ms):
         group = f"reader-{next(self.reader_numbers)}-{topic}"
-        command = [SCRIPT, "tool", "-Dlog4j2.level=OFF", CONSOLE_CONSUMER, "--bootstrap-server", self.address,
-                   "--topic", topic, "--group", group, "--from-beginning", "--timeout-ms", str(quiet_ms),
-                   "--isolation-level", "read_committed" if committed else "read_uncommitted"]
-        for setting in ("print.timestamp=true", "print.partition=true", "print.key=true", "null.literal=<null>",
-                        f"print.headers={str(headers).lower()}", f"line.separator={END_OF_RECORD.decode()}"):
-            command += ["--property", setting]
+        command = [*self._reader(topic, group, committed, headers), "--timeout-ms", str(quiet_ms)]
         done = subprocess.run(command, env=self.environment, capture_output=True, check=True)
         *lines, rest = done.stdout.split(END_OF_RECORD)
         if rest.strip():
             raise RuntimeError(f"the console consumer ended with {rest[-300:]!r}")
         return lines, {partition: max(offset, 0)
                        for partition, (offset, _) in self.committed(group, topic).items()}
+
+    def _reader(self, topic, group, committed, headers):
+        command = [SCRIPT, "tool", "-Dlog4j2.level=OFF", CONSOLE_CONSUMER, "--bootstrap-server", self.address,
+                   "--topic", topic, "--group", group, "--from-beginning",
+                   "--isolation-level", "read_committed" if committed else "read_uncommitted"]
+        for setting in ("print.timestamp=true", "print.partition=true", "print.key=true", "null.literal=<null>",
+                        f"print.headers={str(headers).lower()}", f"line.separator={END_OF_RECORD.decode()}"):
+            command += ["--property", setting]
+        return command
 
     def read_all(self, **topics):
         """Several topics at once; returns name -> lines."""
@@ -137,7 +156,27 @@ class Broker:
                    for partition, end in self.end_offsets(topic, partitions).items())
 
     def unfinished_transactions(self, prefix):
-        """Lines of Kafka's own list that are not at rest."""
-        lines = self.tool("org.apache.kafka.tools.TransactionsCommand", "list").splitlines()
-        return [line for line in lines if line.startswith(prefix)
-                and not any(state in line for state in ("CompleteCommit", "CompleteAbort", "Empty"))]
+        return [f"{name}: {state}" for name, state in wire.transactions(self.address).items()
+                if name.startswith(prefix) and state not in ("CompleteCommit", "CompleteAbort", "Empty")]
+
+    @contextlib.contextmanager
+    def follow(self, topic):
+        """A console consumer that reads committed records while they are written. Gives a function that waits until
+        it has seen the end and returns the lines of all the time."""
+        group, file = f"follower-{topic}", self.suite.folder / f"followed-{topic}"
+        with open(file, "wb") as out:
+            process = subprocess.Popen(self._reader(topic, group, True, False), env=self.environment,
+                                       stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL)
+
+        def lines():
+            end = self.end_offsets(topic, committed=True)
+            until(lambda: {partition: max(offset, 0) for partition, (offset, _) in
+                           self.committed(group, topic).items()} == end, 120, f"the reader beside is at {end}")
+            process.terminate()
+            process.wait()
+            return file.read_bytes().split(END_OF_RECORD)[:-1]
+        try:
+            yield lines
+        finally:
+            process.kill()
+            process.wait()

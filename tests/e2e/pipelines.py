@@ -6,12 +6,12 @@ WORKERS = 2
 WINDOW_MS, GRACE_MS, DELAY_MS, PRICE = 10_000, 2_000, 1_000, 900
 
 
-def header(name, broker, more="", kafka=""):
-    """What stands before the sources. `kafka`: one more client property."""
+def header(name, broker, more="", kafka="", workers=WORKERS):
+    """What stands before the sources. `kafka`: further client properties."""
     return f"""\
 name: {name}
 kafka: {{bootstrap.servers: "{broker.address}"{f", {kafka}" if kafka else ""}}}
-workers: {WORKERS}
+workers: {workers}
 {more}"""
 
 

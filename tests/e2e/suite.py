@@ -45,7 +45,7 @@ class Suite:
         self.tools = Path(os.environ.get("WEIR_E2E_TOOLS", self.weir.parent / "tests/e2e"))
         replay = [f"tests/e2e/{self.name}", f"--seed={self.seed}"]
         replay += [f"--{name}={value}" for name, default, _ in options
-                   if (value := getattr(self.arguments, name)) != default]
+                   if (value := getattr(self.arguments, name.replace("-", "_"))) != default]
         print(f"{self.name}: {what}", flush=True)
         print(f"seed {self.seed}; replay: {' '.join(replay)}", flush=True)
 

@@ -1,11 +1,14 @@
-"""Two questions to a single broker in Kafka's own protocol, because a JVM start per question is too slow to poll
-with: ListOffsets v2, OffsetFetch v5 (https://kafka.apache.org/protocol). Everything is big-endian.
+"""Questions and orders to a single broker in Kafka's own protocol, because a JVM start per question is too slow to poll
+with: ListOffsets v2, OffsetFetch v5, CreateTopics v4, DeleteTopics v3, ListTransactions v0
+(https://kafka.apache.org/protocol). Everything is big-endian.
 """
 
 import socket
 import struct
 
-LIST_OFFSETS, OFFSET_FETCH = 2, 9
+LIST_OFFSETS, OFFSET_FETCH, CREATE_TOPICS, DELETE_TOPICS, LIST_TRANSACTIONS = 2, 9, 19, 20, 66
+ADMIN_TIMEOUT_MS = 30_000
+NO_TAGS = b"\0"
 LATEST = -1
 COORDINATOR_ERRORS = (14, 15, 16)  # Loading, not available, elsewhere.
 
@@ -15,9 +18,9 @@ def _text(value):
     return struct.pack(">h", len(data)) + data
 
 
-def _ask(address, api, version, body):
+def _ask(address, api, version, body, timeout_s=10):
     host, port = address.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=timeout_s) as connection:
         message = struct.pack(">hhi", api, version, 1) + _text("suite") + body
         connection.sendall(struct.pack(">i", len(message)) + message)
         stream = connection.makefile("rb")
@@ -40,6 +43,65 @@ class Reader:
             return None
         self.place += size
         return self.data[self.place - size:self.place].decode()
+
+
+    def compact_size(self):
+        """Of a text or a list: a varint, one more than the size."""
+        size = shift = 0
+        while True:
+            byte = self.take("B")
+            size |= (byte & 0x7f) << shift
+            shift += 7
+            if byte < 0x80:
+                return size - 1
+
+    def compact_text(self):
+        size = self.compact_size()
+        self.place += size
+        return self.data[self.place - size:self.place].decode()
+
+
+def create_topics(address, topics):
+    """`topics`: name -> partitions; they keep everything."""
+    body = struct.pack(">i", len(topics))
+    for name, partitions in topics.items():
+        body += _text(name) + struct.pack(">ihi", partitions, 1, 0)
+        body += struct.pack(">i", 1) + _text("retention.ms") + _text("-1")
+    answer = _ask(address, CREATE_TOPICS, 4, body + struct.pack(">ib", ADMIN_TIMEOUT_MS, 0), ADMIN_TIMEOUT_MS / 1000)
+    answer.take("i")
+    for _ in range(answer.take("i")):
+        name, error, message = answer.text(), answer.take("h"), answer.text()
+        if error:
+            raise OSError(f"CreateTopics of {name}: error {error} {message}")
+
+
+def delete_topics(address, topics):
+    body = struct.pack(">i", len(topics)) + b"".join(_text(name) for name in topics)
+    answer = _ask(address, DELETE_TOPICS, 3, body + struct.pack(">i", ADMIN_TIMEOUT_MS), ADMIN_TIMEOUT_MS / 1000)
+    answer.take("i")
+    for _ in range(answer.take("i")):
+        name, error = answer.text(), answer.take("h")
+        if error:
+            raise OSError(f"DeleteTopics of {name}: error {error}")
+
+
+def transactions(address):
+    """State by transactional id."""
+    no_filters = b"\1\1"  # Neither states nor producers.
+    answer = _ask(address, LIST_TRANSACTIONS, 0, NO_TAGS + no_filters + NO_TAGS)
+    answer.take("B")  # The header's tags.
+    _, error = answer.take("ih")
+    if error:
+        raise OSError(f"ListTransactions: error {error}")
+    for _ in range(answer.compact_size()):
+        answer.compact_text()
+    states = {}
+    for _ in range(answer.compact_size()):
+        name = answer.compact_text()
+        answer.take("q")
+        states[name] = answer.compact_text()
+        answer.take("B")
+    return states
 
 
 def end_offsets(address, topic, partitions, committed):

@@ -165,6 +165,36 @@ TEST_CASE("worker: a second owner of the same identity fences the first") {
     CHECK(turn.error().code == Code::kFenced);
 }
 
+// Goal: a process that stood still for longer than its transaction may last finds that another one has taken
+// over and committed; it stops, and does not fence the other one.
+TEST_CASE("worker: a process that wakes up after a takeover leaves the new owner alone") {
+    sim::World world;
+    world.feed(kRecords);
+    world.start();
+    const auto turns = [&](processor::Worker& worker, int count) {
+        Result<processor::Worker::Turn> turn = processor::Worker::Turn::kRunning;
+        for (int i = 0; i < count && turn.ok(); ++i) {
+            world.feed_some();
+            turn = worker.step(0);
+            world.clock.advance_ms(20);
+        }
+        return turn;
+    };
+    REQUIRE(turns(*world.worker, 13).ok());
+    REQUIRE(world.worker->step(0).ok());  // Something is open.
+    sim::SimDisk copy;
+    auto slot = copy.root();
+    for (const std::string& file : world.disk.files())
+        REQUIRE(state::write_synced(*slot, file, world.disk.bytes(file)).ok());
+    processor::Worker second(world.settings(), *world.plan, *world.connector, slot.get(), {}, world.clock);
+    world.clock.advance_ms(15'000);
+    REQUIRE(turns(second, 20).ok());
+    const auto woken = turns(*world.worker, 100);
+    REQUIRE_FALSE(woken.ok());
+    CHECK(woken.error().code == Code::kFenced);
+    CHECK(turns(second, 100).ok());
+}
+
 // Goal: a transaction that Kafka aborted because it took too long is answered like a zombie's; the worker
 // tells the two apart by its own clock and goes on.
 TEST_CASE("worker: a transaction that Kafka timed out is not a takeover") {
