@@ -6,8 +6,12 @@
 
 namespace weir {
 
-// Points in use: after_begin, after_prepare_append, after_prepare_sync, after_flush, after_send_offsets,
-// before_commit, after_commit, during_recovery, after_recovery_switch, during_genesis.
+// Points, in the order of their lives:
+//   a start      after_open, during_recovery, before_log_switch, after_log_switch, after_recovery_switch,
+//                during_genesis
+//   an epoch     after_prepare_append, after_prepare_sync, after_flush, after_send_offsets, after_end,
+//                after_commit
+//   the log      after_rotate, during_snapshot, before_snapshot_switch, after_snapshot_switch
 void crash_point(const char* name);
 
 }  // namespace weir

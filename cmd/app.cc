@@ -326,6 +326,8 @@ void App::run_worker(Slot& slot) {
         settings.transaction_timeout_ms = std::atoll(timeout->c_str());
     state::SlotOptions slot_options;
     slot_options.snapshotter = snapshotter_.get();
+    slot_options.snapshot_after_bytes = static_cast<uint64_t>(pipeline_.snapshot_after_bytes);
+    slot_options.segment_bytes = std::min(slot_options.segment_bytes, slot_options.snapshot_after_bytes / 2);
     auto made = std::make_unique<processor::Worker>(std::move(settings), *plan_, *connector_, slot.directory,
                                                     slot_options, clock_);
     processor::Worker& worker = *made;

@@ -41,6 +41,10 @@ const std::vector<Field>& fields() {
         {.path = "state", .map = true, .example = "{dir: /var/lib/weir}", .doc = "Where state lives."},
         {.path = "state.dir", .type = Type::kPath, .default_value = "/var/lib/weir", .example = "/data/weir",
          .doc = "Holds one locked folder per pipeline: the log, the snapshots. Must survive a restart."},
+        {.path = "state.snapshot_after_mib", .type = Type::kInteger, .min = 1, .max = 1024, .default_value = "32", .example = "8",
+         .also = "max_wal_size",
+         .doc = "A snapshot follows when the log has grown by so many MiB, or by half the last snapshot's size if that is more. "
+                "Less restarts faster, more writes less."},
         {.path = "admin", .map = true, .example = "{listen: 127.0.0.1:8480}", .doc = "The admin listener."},
         {.path = "admin.listen", .type = Type::kAddress, .default_value = "127.0.0.1:8480", .example = "0.0.0.0:8480",
          .doc = "Where health and metrics are served; `none` for nowhere."},

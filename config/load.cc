@@ -77,8 +77,10 @@ public:
         read_duration(root, "commit_interval", pipeline.commit_interval_ms);
         pipeline.workers = parse_workers(scalar(root, "workers")).value_or(Workers{});
         read_instance(root, pipeline.instance);
-        if (const Node* state = root.find("state"); state != nullptr && !scalar(*state, "dir").empty()) {
-            pipeline.state_dir = scalar(*state, "dir");
+        if (const Node* state = root.find("state"); state != nullptr) {
+            if (!scalar(*state, "dir").empty()) pipeline.state_dir = scalar(*state, "dir");
+            if (const auto mib = parse_integer(scalar(*state, "snapshot_after_mib")))
+                pipeline.snapshot_after_bytes = *mib << 20;
         }
         if (const Node* admin = root.find("admin"); admin != nullptr && !scalar(*admin, "listen").empty()) {
             const std::string& listen = scalar(*admin, "listen");

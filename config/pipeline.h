@@ -185,6 +185,7 @@ struct Pipeline {
     Workers workers;
     Instance instance;
     std::string state_dir = "/var/lib/weir";
+    int64_t snapshot_after_bytes = int64_t{32} << 20;
     std::string admin_listen = "127.0.0.1:8480";  // Empty: no listener.
     OnError on_error;
     std::vector<Source> sources;  // In file order.

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/crash_point.h"
 #include "state/slot_files.h"
 #include "state/snapshotter.h"
 
@@ -87,7 +88,9 @@ Result<std::unique_ptr<SlotStore>> SlotStore::start(Directory& directory, const 
     }
     current.segments.push_back({header.number, header.salt});
     bytes.push_back(writer.allocated_bytes());
+    crash_point("before_log_switch");
     WEIR_TRY(write_current(directory, current));
+    crash_point("after_log_switch");
     remove_unreferenced(directory, current);
 
     std::unique_ptr<SlotStore> store(
@@ -119,6 +122,7 @@ Result<void> SlotStore::rotate() {
     header.previous = writer_.last();
     header.first_lsn = header.previous.lsn + 1;
     WEIR_ASSIGN(writer_, WalWriter::create(directory_, header));
+    crash_point("after_rotate");
     {
         const std::lock_guard lock(mutex_);
         current_.segments.push_back({header.number, header.salt});
@@ -224,6 +228,7 @@ Result<void> SlotStore::merge(const std::vector<SegmentRef>& covered) {
         snapshots.push_back(std::move(*merged));
     }
 
+    crash_point("during_snapshot");
     SlotCurrent next;
     {
         const std::lock_guard lock(mutex_);
@@ -237,7 +242,9 @@ Result<void> SlotStore::merge(const std::vector<SegmentRef>& covered) {
     WEIR_TRY(stage_current(directory_, next));
     // After a failed switch nobody knows which CURRENT the disk holds, so no file of either may go.
     switch_failed_ = true;
+    crash_point("before_snapshot_switch");
     WEIR_TRY(switch_current(directory_));
+    crash_point("after_snapshot_switch");
     switch_failed_ = false;
     {
         const std::lock_guard lock(mutex_);
