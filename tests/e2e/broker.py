@@ -156,7 +156,14 @@ class Broker:
                    for partition, end in self.end_offsets(topic, partitions).items())
 
     def unfinished_transactions(self, prefix):
-        return [f"{name}: {state}" for name, state in wire.transactions(self.address).items()
+        states = {}
+
+        def answered():
+            nonlocal states
+            states = wire.transactions(self.address)
+            return states is not None
+        until(answered, 30, "the coordinators of transactions answer")
+        return [f"{name}: {state}" for name, state in states.items()
                 if name.startswith(prefix) and state not in ("CompleteCommit", "CompleteAbort", "Empty")]
 
     @contextlib.contextmanager

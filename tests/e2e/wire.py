@@ -86,11 +86,13 @@ def delete_topics(address, topics):
 
 
 def transactions(address):
-    """State by transactional id."""
+    """State by transactional id; None while a coordinator is not ready to answer."""
     no_filters = b"\1\1"  # Neither states nor producers.
     answer = _ask(address, LIST_TRANSACTIONS, 0, NO_TAGS + no_filters + NO_TAGS)
     answer.take("B")  # The header's tags.
     _, error = answer.take("ih")
+    if error in COORDINATOR_ERRORS:
+        return None
     if error:
         raise OSError(f"ListTransactions: error {error}")
     for _ in range(answer.compact_size()):
