@@ -143,7 +143,8 @@ class Broker:
             return {name: future.result() for name, future in futures.items()}
 
     def end_offsets(self, topic, partitions=4, committed=False):
-        return wire.end_offsets(self.address, topic, partitions, committed)
+        return until(lambda: wire.end_offsets(self.address, topic, partitions, committed), 30,
+                     f"the leaders of {topic} answer")
 
     def committed(self, group, topic, partitions=4):
         return until(lambda: wire.committed_offsets(self.address, group, topic, partitions), 30,
@@ -155,16 +156,17 @@ class Broker:
         return sum(end - max(committed[partition][0], 0)
                    for partition, end in self.end_offsets(topic, partitions).items())
 
-    def unfinished_transactions(self, prefix):
+    def open_transactions(self, prefix):
+        """Kafka answers the end of a transaction before it has written all of it: that is awaited."""
         states = {}
 
-        def answered():
+        def decided():
             nonlocal states
-            states = wire.transactions(self.address)
-            return states is not None
-        until(answered, 30, "the coordinators of transactions answer")
-        return [f"{name}: {state}" for name, state in states.items()
-                if name.startswith(prefix) and state not in ("CompleteCommit", "CompleteAbort", "Empty")]
+            states = wire.transactions(self.address)  # None while a fresh broker's coordinators load.
+            return states is not None and not any(state.startswith("Prepare") for name, state in states.items()
+                                                  if name.startswith(prefix))
+        until(decided, 30, "Kafka has finished what was ended")
+        return [name for name, state in states.items() if name.startswith(prefix) and state == "Ongoing"]
 
     @contextlib.contextmanager
     def follow(self, topic):

@@ -11,6 +11,7 @@ ADMIN_TIMEOUT_MS = 30_000
 NO_TAGS = b"\0"
 LATEST = -1
 COORDINATOR_ERRORS = (14, 15, 16)  # Loading, not available, elsewhere.
+LEADER_ERRORS = (5, 6)  # Not available, elsewhere: a broker that has just started says so.
 
 
 def _text(value):
@@ -107,7 +108,8 @@ def transactions(address):
 
 
 def end_offsets(address, topic, partitions, committed):
-    """By partition: the high watermark, or with `committed` the last stable offset."""
+    """By partition: the high watermark, or with `committed` the last stable offset. None while a leader is not
+    ready to answer."""
     body = struct.pack(">ib", -1, 1 if committed else 0)
     body += struct.pack(">i", 1) + _text(topic) + struct.pack(">i", partitions)
     for partition in range(partitions):
@@ -119,6 +121,8 @@ def end_offsets(address, topic, partitions, committed):
         answer.text()
         for _ in range(answer.take("i")):
             partition, error, _, offset = answer.take("ihqq")
+            if error in LEADER_ERRORS:
+                return None
             if error:
                 raise OSError(f"ListOffsets of {topic}/{partition}: error {error}")
             result[partition] = offset
