@@ -21,6 +21,7 @@ void apply_change(const Change& change, std::string& content) {
 }
 
 struct Inode {
+    std::string name;  // At creation.
     std::string durable;
     std::string current;
     std::vector<Change> waiting;
@@ -48,7 +49,7 @@ struct Node {
 }  // namespace
 
 struct SimDisk::World {
-    mutable std::mutex mutex;
+    mutable std::recursive_mutex mutex;  // An observer may look at the disk.
     std::shared_ptr<Node> root = std::make_shared<Node>();
     uint64_t generation = 0;  // Handles of an earlier one are dead.
     uint64_t calls = 0;
@@ -56,13 +57,15 @@ struct SimDisk::World {
     uint64_t fail_at = 0;
     Code fail_code = Code::kIo;
     uint64_t capacity = UINT64_MAX;
+    std::function<void(const SimDisk::Call&)> observer;
 
     World() { root->is_directory = true; }
 
     // Counts a changing call; an Error when it has to fail.
-    Result<void> change(uint64_t handle_generation) {
+    Result<void> change(uint64_t handle_generation, const SimDisk::Call& call) {
         if (handle_generation != generation)
             return Error{Code::kIo, "simulated: the handle is from before the power cut"};
+        if (observer) observer(call);
         ++calls;
         if (stop_at != 0 && calls >= stop_at) return Error{Code::kIo, "simulated: the machine stopped"};
         if (fail_at != 0 && calls == fail_at) return Error{fail_code, "simulated: the call failed"};
@@ -94,10 +97,11 @@ public:
 
     Result<void> write(uint64_t offset, std::string_view bytes) override {
         const std::lock_guard lock(world_.mutex);
-        WEIR_TRY(world_.change(generation_));
+        WEIR_TRY(world_.change(generation_, {"write", node_->file.name, offset, bytes}));
         const uint64_t size = node_->file.current.size();
         const uint64_t end = offset + bytes.size();
-        if (end > size && World::used(*world_.root) + end - size > world_.capacity)
+        if (world_.capacity != UINT64_MAX && end > size &&
+            World::used(*world_.root) + end - size > world_.capacity)
             return Error{Code::kNoSpace, "simulated: the disk is full"};
         node_->file.waiting.push_back({offset, std::string(bytes), false});
         apply_change(node_->file.waiting.back(), node_->file.current);
@@ -110,7 +114,7 @@ public:
 
     Result<void> truncate(uint64_t size) override {
         const std::lock_guard lock(world_.mutex);
-        WEIR_TRY(world_.change(generation_));
+        WEIR_TRY(world_.change(generation_, {"truncate", node_->file.name, size, {}}));
         node_->file.waiting.push_back({size, {}, true});
         apply_change(node_->file.waiting.back(), node_->file.current);
         return {};
@@ -118,7 +122,7 @@ public:
 
     Result<void> sync() override {
         const std::lock_guard lock(world_.mutex);
-        const auto allowed = world_.change(generation_);
+        const auto allowed = world_.change(generation_, {"sync", node_->file.name, 0, {}});
         if (allowed.ok())
             for (const Change& waiting : node_->file.waiting) apply_change(waiting, node_->file.durable);
         // The kernel marks the pages clean also when the write-back failed: a later sync does not bring them
@@ -158,8 +162,9 @@ public:
 
     Result<std::unique_ptr<state::File>> create(const std::string& name) override {
         const std::lock_guard lock(world_.mutex);
-        WEIR_TRY(world_.change(generation_));
+        WEIR_TRY(world_.change(generation_, {"create", name, 0, {}}));
         auto file = std::make_shared<Node>();
+        file->file.name = name;
         change({name, name, file});
         return std::unique_ptr<state::File>(std::make_unique<SimFile>(world_, std::move(file)));
     }
@@ -174,7 +179,7 @@ public:
 
     Result<void> rename(const std::string& from, const std::string& to) override {
         const std::lock_guard lock(world_.mutex);
-        WEIR_TRY(world_.change(generation_));
+        WEIR_TRY(world_.change(generation_, {"rename", from, 0, to}));
         const auto at = node_->current.find(from);
         if (at == node_->current.end()) return Error{Code::kNotFound, "simulated: no file " + from};
         change({from, to, at->second});
@@ -183,7 +188,7 @@ public:
 
     Result<void> remove(const std::string& name) override {
         const std::lock_guard lock(world_.mutex);
-        WEIR_TRY(world_.change(generation_));
+        WEIR_TRY(world_.change(generation_, {"remove", name, 0, {}}));
         const auto at = node_->current.find(name);
         if (at == node_->current.end()) return Error{Code::kNotFound, "simulated: no file " + name};
         change({name, {}, at->second});
@@ -199,7 +204,7 @@ public:
 
     Result<void> sync() override {
         const std::lock_guard lock(world_.mutex);
-        WEIR_TRY(world_.change(generation_));
+        WEIR_TRY(world_.change(generation_, {"syncdir", path_, 0, {}}));
         node_->durable = node_->current;
         node_->waiting.clear();
         return {};
@@ -210,7 +215,7 @@ public:
         auto at = node_->current.find(name);
         if (at == node_->current.end()) {
             if (!create) return Error{Code::kNotFound, "simulated: no directory " + name};
-            WEIR_TRY(world_.change(generation_));
+            WEIR_TRY(world_.change(generation_, {"mkdir", name, 0, {}}));
             auto directory = std::make_shared<Node>();
             directory->is_directory = true;
             change({name, name, directory});
@@ -286,12 +291,50 @@ void cut_node(Node& node, std::mt19937_64& random) {
     for (auto& [name, child] : node.current) cut_node(*child, random);
 }
 
+void unlock(Node& node) {
+    node.locked = false;
+    for (auto& [name, child] : node.current) unlock(*child);
+}
+
+// Nodes that several names or waiting changes share stay shared.
+class Cloner {
+public:
+    std::shared_ptr<Node> clone(const std::shared_ptr<Node>& node) {
+        if (!node) return nullptr;
+        auto& copy = copies_[node.get()];
+        if (copy) return copy;
+        copy = std::make_shared<Node>();
+        const std::shared_ptr<Node> result = copy;
+        result->is_directory = node->is_directory;
+        result->file = node->file;
+        for (const auto& [name, child] : node->durable) result->durable[name] = clone(child);
+        for (const auto& [name, child] : node->current) result->current[name] = clone(child);
+        for (const NameChange& change : node->waiting)
+            result->waiting.push_back({change.removed, change.added, clone(change.node)});
+        return result;
+    }
+
+private:
+    std::map<const Node*, std::shared_ptr<Node>> copies_;
+};
+
 void list_files(const Node& node, const std::string& prefix, std::vector<std::string>& out) {
     for (const auto& [name, child] : node.current) {
         if (child->is_directory)
             list_files(*child, prefix + name + "/", out);
         else
             out.push_back(prefix + name);
+    }
+}
+
+Node& find(Node& root, const std::string& path) {
+    Node* node = &root;
+    size_t from = 0;
+    for (;;) {
+        const size_t slash = path.find('/', from);
+        node = node->current.at(path.substr(from, slash - from)).get();
+        if (slash == std::string::npos) return *node;
+        from = slash + 1;
     }
 }
 
@@ -310,6 +353,33 @@ void SimDisk::cut_power(std::mt19937_64& random) {
     cut_node(*world_->root, random);
     ++world_->generation;
     world_->stop_at = world_->fail_at = 0;
+}
+
+void SimDisk::kill() {
+    const std::lock_guard lock(world_->mutex);
+    unlock(*world_->root);
+    ++world_->generation;
+    world_->stop_at = world_->fail_at = 0;
+}
+
+void SimDisk::observe(std::function<void(const Call&)> observer) {
+    const std::lock_guard lock(world_->mutex);
+    world_->observer = std::move(observer);
+}
+
+std::unique_ptr<SimDisk> SimDisk::clone() const {
+    const std::lock_guard lock(world_->mutex);
+    auto copy = std::make_unique<SimDisk>();
+    copy->world_->root = Cloner().clone(world_->root);
+    return copy;
+}
+
+void SimDisk::flip_bit(const std::string& path, uint64_t bit) {
+    const std::lock_guard lock(world_->mutex);
+    Inode& file = find(*world_->root, path).file;
+    for (std::string* const content : {&file.durable, &file.current})
+        if (bit / 8 < content->size())
+            (*content)[bit / 8] = static_cast<char>((*content)[bit / 8] ^ (1 << (bit % 8)));
 }
 
 void SimDisk::stop_at(uint64_t n) {
@@ -340,14 +410,7 @@ void SimDisk::set_capacity(uint64_t bytes) {
 
 std::string& SimDisk::bytes(const std::string& path) {
     const std::lock_guard lock(world_->mutex);
-    Node* node = world_->root.get();
-    size_t from = 0;
-    for (;;) {
-        const size_t slash = path.find('/', from);
-        node = node->current.at(path.substr(from, slash - from)).get();
-        if (slash == std::string::npos) return node->file.current;
-        from = slash + 1;
-    }
+    return find(*world_->root, path).file.current;
 }
 
 std::vector<std::string> SimDisk::files() const {

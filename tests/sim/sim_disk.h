@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -30,6 +31,9 @@ public:
 
     [[nodiscard]] std::unique_ptr<state::Directory> root();
 
+    // The process dies, the machine lives: every handle dies and every lock is released; nothing is lost, and
+    // nothing becomes safe.
+    void kill();
     // The power fails: every handle dies, and the disk keeps a random part of what was not synced.
     void cut_power(std::mt19937_64& random);
 
@@ -41,6 +45,20 @@ public:
     void fail_at(uint64_t n, Code code);
     void fail_nothing();
     [[nodiscard]] uint64_t changing_calls() const;
+
+    // Called before every changing call with what it is about to do; it may throw: the process died there.
+    struct Call {
+        const char* kind;  // "create", "rename", "remove", "mkdir", "sync", "syncdir", "write", "truncate".
+        std::string_view name;
+        uint64_t offset;
+        std::string_view bytes;
+    };
+    void observe(std::function<void(const Call&)> observer);
+
+    // The same bytes and names, synced and not, on another disk.
+    [[nodiscard]] std::unique_ptr<SimDisk> clone() const;
+    // Rot: one bit, counted from the first byte of the file, also of what was synced.
+    void flip_bit(const std::string& path, uint64_t bit);
 
     // Bytes of all files together above which writes fail with kNoSpace.
     void set_capacity(uint64_t bytes);
