@@ -34,6 +34,9 @@ Result<std::unique_ptr<StateDirectory>> StateDirectory::open(std::unique_ptr<Dir
     WEIR_ASSIGN(auto lock, root->lock("LOCK"));
     std::unique_ptr<StateDirectory> state(new StateDirectory(std::move(root), std::move(lock)));
     WEIR_ASSIGN(state->manifest_, read_manifest(*state->root_));
+    // A predecessor may have died between the rename and the sync: what can be read now must still be there
+    // after a power cut, before anything is written or removed because of it.
+    if (state->manifest_) WEIR_TRY(state->root_->sync());
     WEIR_TRY(state->remove_other_layouts());
     if (state->manifest_) WEIR_TRY(state->open_slots());
     return state;
