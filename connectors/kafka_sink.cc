@@ -13,7 +13,8 @@ using processor::CommitOutcome;
 constexpr int64_t kSliceMs = 1000;  // Calls that can be resumed wait in slices of this length.
 constexpr int64_t kQueueFullWaitMs = 60'000;
 constexpr int64_t kAbsentTopicWaitMs = 1000;  // A broker that creates topics by itself needs a moment.
-constexpr int16_t kEndTxn = 26;               // ApiKey in Kafka's protocol.
+constexpr int16_t kEndTxn = 26;               // ApiKeys of Kafka's protocol.
+constexpr int16_t kTxnOffsetCommit = 28;
 
 int slice(int64_t left_ms) { return static_cast<int>(std::clamp<int64_t>(left_ms, 1, kSliceMs)); }
 
@@ -62,8 +63,9 @@ rd_kafka_resp_err_t KafkaSink::on_new_client(rd_kafka_t* client, const rd_kafka_
 
 rd_kafka_resp_err_t KafkaSink::on_request(rd_kafka_t*, int, const char*, int32_t, int16_t api_key, int16_t,
                                           int32_t, size_t, void* opaque) {
-    if (api_key == kEndTxn)
-        static_cast<KafkaSink*>(opaque)->end_requests_.fetch_add(1, std::memory_order_acq_rel);
+    auto* const sink = static_cast<KafkaSink*>(opaque);
+    if (api_key == kEndTxn) sink->end_requests_.fetch_add(1, std::memory_order_acq_rel);
+    if (api_key == kTxnOffsetCommit) sink->offset_requests_.fetch_add(1, std::memory_order_acq_rel);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
@@ -176,6 +178,7 @@ Result<std::vector<std::optional<processor::CommittedOffset>>> KafkaSink::commit
 Result<void> KafkaSink::begin() {
     if (settings_.transactional_id.empty()) return {};
     end_requests_.store(0, std::memory_order_release);
+    offset_requests_.store(0, std::memory_order_release);
     failed_delivery_.reset();
     rd_kafka_error_t* const error = rd_kafka_begin_transaction(producer_.get());
     if (error != nullptr) return producer_error(producer_.get(), error, "begin transaction");
@@ -285,8 +288,10 @@ CommitOutcome KafkaSink::commit(int64_t timeout_ms) {
     while (true) {
         rd_kafka_error_t* const error =
             rd_kafka_commit_transaction(producer_.get(), slice(deadline_ms - clock_.monotonic_ms()));
-        if (error == nullptr)
-            return end_requests() > 1 ? CommitOutcome::kCommittedReplaceSink : CommitOutcome::kCommitted;
+        if (error == nullptr) {
+            const bool repeated = end_requests() > 1 || offset_requests_.load(std::memory_order_acquire) > 1;
+            return repeated ? CommitOutcome::kCommittedReplaceSink : CommitOutcome::kCommitted;
+        }
         const bool again = rd_kafka_error_is_retriable(error) && clock_.monotonic_ms() < deadline_ms;
         const bool fenced = is_fenced(producer_.get(), rd_kafka_error_code(error));
         const Error reason = producer_error(producer_.get(), error, "commit transaction");

@@ -1,9 +1,10 @@
 // One Kafka producer: transactional (one epoch = one transaction, offsets inside it) or idempotent.
 //
 // The outcome of a commit is never guessed from an error: anything but a plain success is kUnknown (or
-// kFenced), and the caller builds a new sink and reads committed(). When the end of a transaction was
-// requested more than once, a delayed copy could end the next one half way (EndTxn up to version 1 carries no
-// per-transaction epoch, KIP-890); the commit then reports kCommittedReplaceSink.
+// kFenced), and the caller builds a new sink and reads committed(). When a request that counts for whatever
+// transaction of the producer is open was sent more than once, a delayed copy could hit the next one: end it
+// half way (EndTxn), or put older offsets into it (TxnOffsetCommit). Neither carries a per-transaction epoch
+// (KIP-890) in the versions that librdkafka speaks; the commit then reports kCommittedReplaceSink.
 //
 // Thread:  the worker's; delivery reports arrive in produce(), start_flush(), flush() and commit().
 // Failure: one failed delivery fails the next flush(). The destructor drops what is queued.
@@ -71,8 +72,10 @@ private:
     config::KafkaConfig config_;
     KafkaSinkSettings settings_;
     SystemClock clock_;
-    std::atomic<uint32_t> end_requests_{0};  // Written by librdkafka's threads.
-    std::optional<Error> failed_delivery_;   // Written by on_delivery, in this thread.
+    // Of the current transaction; written by librdkafka's threads.
+    std::atomic<uint32_t> end_requests_{0};
+    std::atomic<uint32_t> offset_requests_{0};
+    std::optional<Error> failed_delivery_;  // Written by on_delivery, in this thread.
     KafkaHandle producer_;
     std::vector<TopicHandle> topics_;  // By TopicId; released before producer_.
     // Of the record being produced; kept for their memory.

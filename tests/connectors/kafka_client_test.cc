@@ -160,23 +160,29 @@ TEST_CASE("a transaction whose end is refused is unknown or fenced, never commit
     }
 }
 
-TEST_CASE("a commit whose end was requested twice asks for a new sink") {
+// Goal: a late copy of either request could hit the next transaction of the same producer.
+TEST_CASE("a commit whose end was requested, or whose offsets were sent twice asks for a new sink") {
     auto cluster = MockCluster::start({{"out", 1}}).value();
     KafkaConnector connector(config_for(cluster->bootstrap()), "app", {"in"}, {"out"});
     auto sink = connector.make_sink({"app", 0, 0}, true).value();
     sink->open(kTimeoutMs).value();
-    for (const bool repeated : {false, true}) {
+    constexpr int16_t kNone = -1;
+    constexpr int16_t kEndTxn = 26;
+    constexpr int16_t kTxnOffsetCommit = 28;
+    for (const int16_t repeated : {kNone, kEndTxn, kNone, kTxnOffsetCommit}) {
+        CAPTURE(repeated);
         sink->begin().value();
         processor::OutputRecord record;
         record.partition = 0;
         record.value = "x";
         sink->produce(record).value();
         sink->flush(kTimeoutMs).value();
-        constexpr int16_t kEndTxn = 26;
-        if (repeated)
-            rd_kafka_mock_push_request_errors(cluster->native(), kEndTxn, 1,
+        if (repeated != kNone)
+            rd_kafka_mock_push_request_errors(cluster->native(), repeated, 1,
                                               RD_KAFKA_RESP_ERR_NOT_COORDINATOR);
-        CHECK(sink->commit(kTimeoutMs) == (repeated ? processor::CommitOutcome::kCommittedReplaceSink
-                                                    : processor::CommitOutcome::kCommitted));
+        sink->send_offsets(std::vector<processor::OffsetCommit>{{{TopicId{0}, 0}, 1, "m"}}, kTimeoutMs)
+            .value();
+        CHECK(sink->commit(kTimeoutMs) == (repeated != kNone ? processor::CommitOutcome::kCommittedReplaceSink
+                                                             : processor::CommitOutcome::kCommitted));
     }
 }
