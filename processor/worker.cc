@@ -204,7 +204,7 @@ bool Worker::reserve_log() {
     }
     if (status_.disk_full == log_reserved_) {
         status_.disk_full = !log_reserved_;
-        publish(WorkerPhase::kRunning);
+        publish(ready_ ? WorkerPhase::kRunning : WorkerPhase::kRecovering);
     }
     return log_reserved_;
 }

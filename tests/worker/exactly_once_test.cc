@@ -282,6 +282,20 @@ TEST_CASE("worker: the disk is full for a while") {
     CHECK(sim::difference(expected, world.outputs()) == "");
 }
 
+// Goal: whoever waits for readiness does not send traffic to a worker that has not pinned its start offsets.
+TEST_CASE("worker: a first start on a full disk is not called running") {
+    sim::World world;
+    world.disk.set_capacity(4096);  // Enough for the empty log, not for the first epoch.
+    world.start();
+    REQUIRE(world.worker->step(0).ok());
+    CHECK(world.worker->status().disk_full);
+    CHECK(world.worker->status().phase == processor::WorkerPhase::kRecovering);
+    world.disk.set_capacity(UINT64_MAX);
+    world.clock.advance_ms(1000);
+    REQUIRE(world.worker->step(0).ok());
+    CHECK(world.worker->status().phase == processor::WorkerPhase::kRunning);
+}
+
 // Goal: at-least-once loses nothing, whatever is repeated.
 TEST_CASE("worker: at least once, power cut after every turn") {
     const sim::Outputs expected = undisturbed("at_least_once");
