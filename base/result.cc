@@ -1,8 +1,5 @@
 #include "base/result.h"
 
-#include <cstdio>
-#include <cstdlib>
-
 namespace weir {
 
 const char* code_name(Code code) {
@@ -21,13 +18,6 @@ const char* code_name(Code code) {
         case Code::kUnknown: return "unknown";
     }
     return "?";
-}
-
-void check_failed(const char* expression, const char* file, int line, const std::string& detail) {
-    std::fprintf(stderr, "%s:%d: check failed: %s%s%s\n", file, line, expression, detail.empty() ? "" : ": ",
-                 detail.c_str());
-    std::fflush(stderr);
-    std::abort();
 }
 
 }  // namespace weir

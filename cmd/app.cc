@@ -216,7 +216,7 @@ Result<void> App::open_state() {
         if (state_->slot_count() != now.slots) WEIR_TRY(redeal_slots(now));
     }
     for (const auto& slot : slots_) slot->directory = &state_->slot(slot->index);
-    snapshotter_ = std::make_unique<state::Snapshotter>();
+    snapshotter_ = std::make_unique<state::SnapshotThread>();
     return {};
 }
 

@@ -1,11 +1,10 @@
 // The one way into a running epoch: after a start, a crash, an abort, a fence by timeout or an unknown
 // outcome. Read what Kafka holds, decide by state/recovery.h, rebuild the shards, open a fresh log, read on
 // from there.
-#include <sys/random.h>
-
 #include <algorithm>
 
 #include "base/crash_point.h"
+#include "base/entropy.h"
 #include "base/log.h"
 #include "processor/worker.h"
 #include "state/recovery.h"
@@ -198,8 +197,7 @@ Result<void> Worker::check_not_replaced() {
 
 void Worker::draw_boot_nonce() {
     next_ = {};
-    const ssize_t drawn = getrandom(next_.boot.data(), sizeof next_.boot, 0);
-    WEIR_CHECK(drawn == static_cast<ssize_t>(sizeof next_.boot), "getrandom");
+    for (uint64_t& bits : next_.boot) bits = random_u64();
 }
 
 Result<void> Worker::restore_from_log(const Committed& committed) {

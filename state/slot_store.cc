@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/crash_point.h"
+#include "base/entropy.h"
 #include "state/slot_files.h"
 #include "state/snapshotter.h"
 

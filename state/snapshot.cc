@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "base/entropy.h"
 #include "state/crc32c.h"
 #include "state/record.h"
-#include "state/wal.h"
 
 namespace weir::state {
 namespace {

@@ -8,32 +8,32 @@
 
 namespace weir::state {
 
-Snapshotter::Snapshotter() : thread_([this](const std::stop_token& stop) { run(stop); }) {}
+SnapshotThread::SnapshotThread() : thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
-Snapshotter::~Snapshotter() {
+SnapshotThread::~SnapshotThread() {
     WEIR_CHECK(stores_.empty());
     thread_.request_stop();
     thread_.join();
 }
 
-void Snapshotter::add(SlotStore* store) {
+void SnapshotThread::add(SlotStore* store) {
     const std::lock_guard lock(mutex_);
     stores_.push_back(store);
 }
 
-void Snapshotter::remove(SlotStore* store) {
+void SnapshotThread::remove(SlotStore* store) {
     std::unique_lock lock(mutex_);
     std::erase(stores_, store);
     changed_.wait(lock, [&] { return busy_ != store; });
 }
 
-void Snapshotter::wake() {
+void SnapshotThread::wake() {
     const std::lock_guard lock(mutex_);
     woken_ = true;
     changed_.notify_all();
 }
 
-void Snapshotter::run(const std::stop_token& stop) {
+void SnapshotThread::run(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     while (!stop.stop_requested()) {
         changed_.wait_for(lock, stop, std::chrono::seconds(1), [&] { return woken_; });

@@ -1,8 +1,11 @@
-// The background thread that makes snapshots: one per process, for all slots. It looks at its stores when one
-// of them asks, and again every second; a failure (a full disk) is counted by the store and tried again then.
+// Who makes snapshots: one per process, for all slots. A store adds itself, says when it wants to be looked
+// at, and leaves. SnapshotThread does it in the background; a simulation does it where it chooses.
 //
-// Thread: start it before workers are pinned, so that it does not inherit a worker's core. add, remove and
-//         wake come from any thread; remove() waits until the store is not in use.
+// SnapshotThread looks at its stores when one of them asks, and again every second; a failure (a full disk)
+// is counted by the store and tried again then. Start it before workers are pinned, so that it does not
+// inherit a worker's core.
+//
+// Thread: add, remove and wake come from any thread; remove() waits until the store is not in use.
 #pragma once
 
 #include <condition_variable>
@@ -16,14 +19,22 @@ class SlotStore;
 
 class Snapshotter {
 public:
-    Snapshotter();
-    ~Snapshotter();  // Every store must have been removed.
-    Snapshotter(const Snapshotter&) = delete;
-    Snapshotter& operator=(const Snapshotter&) = delete;
+    virtual ~Snapshotter() = default;
+    virtual void add(SlotStore* store) = 0;
+    virtual void remove(SlotStore* store) = 0;
+    virtual void wake() = 0;
+};
 
-    void add(SlotStore* store);
-    void remove(SlotStore* store);
-    void wake();
+class SnapshotThread final : public Snapshotter {
+public:
+    SnapshotThread();
+    ~SnapshotThread() override;  // Every store must have been removed.
+    SnapshotThread(const SnapshotThread&) = delete;
+    SnapshotThread& operator=(const SnapshotThread&) = delete;
+
+    void add(SlotStore* store) override;
+    void remove(SlotStore* store) override;
+    void wake() override;
 
 private:
     void run(const std::stop_token& stop);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/entropy.h"
 #include "state/slot_files.h"
 
 namespace weir::state {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <random>
 
 #include <fmt/format.h>
 
@@ -210,11 +209,6 @@ bool parse_segment_name(std::string_view name, uint64_t& number) {
     const char* const last = name.data() + name.size() - 4;
     const auto [end, error] = std::from_chars(name.data() + 4, last, number);
     return error == std::errc{} && end == last && name == segment_name(number);
-}
-
-uint64_t random_u64() {
-    std::random_device device;
-    return static_cast<uint64_t>(device()) << 32 | device();
 }
 
 }  // namespace weir::state

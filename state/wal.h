@@ -113,7 +113,5 @@ private:
 [[nodiscard]] std::string segment_name(uint64_t number);
 // False: not the name of a segment.
 [[nodiscard]] bool parse_segment_name(std::string_view name, uint64_t& number);
-// From the system's entropy.
-[[nodiscard]] uint64_t random_u64();
 
 }  // namespace weir::state

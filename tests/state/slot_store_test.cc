@@ -237,7 +237,7 @@ TEST_CASE("slot store: a full disk stops epochs before they begin, snapshots ret
 
 TEST_CASE("slot store: the background thread makes snapshots while the worker goes on") {
     Slot slot;
-    Snapshotter snapshotter;
+    SnapshotThread snapshotter;
     slot.options.segment_bytes = 2000;
     slot.options.snapshot_after_bytes = 1;
     slot.options.snapshotter = &snapshotter;
