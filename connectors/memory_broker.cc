@@ -99,7 +99,18 @@ size_t MemoryBroker::open_transactions() {
 }
 
 std::optional<Fault> MemoryBroker::enter(Api api) {
+    if (observer_) observer_(api);
     const auto index = static_cast<size_t>(api);
+    ++requests_;
+    for (size_t i = 0; i < late_.size();) {
+        if (late_[i].arrives_at > requests_) {
+            ++i;
+            continue;
+        }
+        Late late = std::move(late_[i]);
+        late_.erase(late_.begin() + static_cast<std::ptrdiff_t>(i));
+        arrive(late);
+    }
     const uint64_t call = ++calls_[index];
     std::optional<Fault> fault;
     if (const auto found = faults_[index].find(call); found != faults_[index].end()) {
@@ -112,7 +123,47 @@ std::optional<Fault> MemoryBroker::enter(Api api) {
     return fault;
 }
 
+void MemoryBroker::arrive(Late& late) {
+    if (late.producer == nullptr) {  // No transactions: what arrives counts.
+        for (QueuedRecord& queued : late.records)
+            log(queued.topic, queued.partition).append(std::move(queued.record), EntryState::kPlain, 0);
+        return;
+    }
+    Producer& producer = *late.producer;
+    if (producer.epoch != late.epoch || !producer.open || producer.markers_ms) return;
+    for (QueuedRecord& queued : late.records) {
+        const int64_t offset = log(queued.topic, queued.partition)
+                                   .append(std::move(queued.record), EntryState::kOpen, producer.transaction);
+        producer.partitions.try_emplace({queued.topic, queued.partition}, offset);
+    }
+    for (auto& [key, offset] : late.offsets)
+        producer.pending_offsets.insert_or_assign(key, std::move(offset));
+    if (!late.ends) return;
+    ++ended_.by_late_request;
+    end_transaction(producer, true);
+}
+
+bool MemoryBroker::decide(Producer& producer, bool commit, int64_t markers_ms) {
+    if (!producer.open || producer.markers_ms) return false;
+    if (commit && markers_ms > 0)
+        producer.markers_ms = clock_.monotonic_ms() + markers_ms;
+    else
+        end_transaction(producer, commit);
+    return true;
+}
+
+// What a client sees as CONCURRENT_TRANSACTIONS, and asks again.
+bool MemoryBroker::wait_for_markers(Producer& producer, int64_t timeout_ms) {
+    if (!producer.markers_ms) return true;
+    const int64_t left_ms = std::max<int64_t>(0, *producer.markers_ms - clock_.monotonic_ms());
+    clock_.sleep_ms(std::min(left_ms, timeout_ms));
+    expire_transactions();
+    return !producer.markers_ms;
+}
+
 void MemoryBroker::end_transaction(Producer& producer, bool commit) {
+    ++(commit ? ended_.committed : ended_.aborted);
+    producer.markers_ms.reset();
     for (const auto& [where, first] : producer.partitions) {
         Log& to = log(where.first, where.second);
         for (int64_t offset = std::max(first, to.begin); offset < to.end(); ++offset) {
@@ -133,8 +184,12 @@ void MemoryBroker::end_transaction(Producer& producer, bool commit) {
 
 void MemoryBroker::expire_transactions() {
     for (auto& [id, producer] : producers_) {
-        if (!producer->open || clock_.monotonic_ms() - producer->begun_ms <= transaction_timeout_ms_)
+        if (!producer->open) continue;
+        if (producer->markers_ms) {
+            if (clock_.monotonic_ms() >= *producer->markers_ms) end_transaction(*producer, true);
             continue;
+        }
+        if (clock_.monotonic_ms() - producer->begun_ms <= transaction_timeout_ms_) continue;
         end_transaction(*producer, false);
         ++producer
               ->epoch;  // Its owner finds itself fenced, as with a broker that clients below KIP-588 talk to.

@@ -4,6 +4,10 @@
 // id fences the first and aborts what it left open, and a transaction that is open too long is aborted by the
 // clock. The semantics are those of Apache Kafka's transaction and group coordinators.
 //
+// Requests that end a transaction are told apart by producer epoch only, as with EndTxn up to version 1: a
+// copy that arrives late ends whatever transaction of that epoch is open. Records and offsets that arrive
+// without an open transaction are refused, as by brokers from 3.6 on.
+//
 // Faults are planned per API and call number, so that a test can name the one call that goes wrong.
 //
 // Thread:    one for all. poll() never waits: only the test, a delay fault and committed() move the clock.
@@ -13,6 +17,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -65,11 +70,16 @@ struct Fault {
         kLoseAnswer,   // The broker does it, the caller gets `error` (commit: kUnknown).
         kDelay,        // The clock moves by `delay_ms`, then the request arrives.
         kDropRecords,  // kProduce only: the record is accepted and lost; the next flush fails.
-        kRepeat,       // kCommit only: kCommittedReplaceSink; the late copy of the request ends the next
-                       // transaction of the same producer at its first flushed record.
+        kRepeat,       // The request was sent twice, so commit() answers kCommittedReplaceSink. The late copy
+                  // hits the next transaction of the same producer. kCommit: it ends that one at its first
+                  // flushed record; kSendOffsets: its offsets replace the newer ones just before the end.
+        kArriveLater,  // kFlush, kSendOffsets, kCommit: the call gives up with `error` (commit: kUnknown);
+                       // the request arrives `requests` requests later and counts if its producer still does.
+        kSlowMarkers,  // kCommit only: decided and answered at once, visible only `delay_ms` later.
     } kind = Kind::kFail;
     Error error{Code::kUnavailable, "injected"};
     int64_t delay_ms = 0;
+    uint64_t requests = 1;
 };
 
 class MemoryBroker {
@@ -97,6 +107,15 @@ public:
     // The `nth` call from now (1: the next one) of this API goes wrong.
     void inject(Api api, uint64_t nth, Fault fault);
     [[nodiscard]] uint64_t calls(Api api) const { return calls_[static_cast<size_t>(api)]; }
+    // Called when a request arrives, before anything happens; it may throw: the caller died there.
+    void observe(std::function<void(Api)> observer) { observer_ = std::move(observer); }
+    // Transactions that committed or aborted so far, and how many of them a late request ended.
+    struct Ended {
+        uint64_t committed = 0;
+        uint64_t aborted = 0;
+        uint64_t by_late_request = 0;
+    };
+    [[nodiscard]] const Ended& ended() const { return ended_; }
     // No call succeeds until it is back: every answer is kUnavailable, poll() is empty.
     void set_available(bool available) { available_ = available; }
     [[nodiscard]] size_t open_transactions();
@@ -109,8 +128,13 @@ private:
     struct Log;
     struct Topic;
     struct Producer;
+    struct Late;
 
     [[nodiscard]] std::optional<Fault> enter(Api api);
+    void arrive(Late& late);
+    // The coordinator's decision; false: no such transaction is open.
+    bool decide(Producer& producer, bool commit, int64_t markers_ms);
+    bool wait_for_markers(Producer& producer, int64_t timeout_ms);  // False: not in time.
     [[nodiscard]] Topic* find(const std::string& name);
     [[nodiscard]] Log& log(const std::string& topic, int32_t partition);
     void end_transaction(Producer& producer, bool commit);
@@ -126,6 +150,10 @@ private:
     using GroupPartition = std::pair<std::string, std::pair<std::string, int32_t>>;
     std::map<GroupPartition, processor::CommittedOffset> offsets_;
     std::array<uint64_t, kApiCount> calls_{};
+    uint64_t requests_ = 0;
+    std::vector<Late> late_;
+    std::function<void(Api)> observer_;
+    Ended ended_;
     std::array<std::map<uint64_t, Fault>, kApiCount> faults_;
 };
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "connectors/memory_broker.h"
 #include "connectors/memory_log.h"
@@ -22,6 +23,7 @@ std::optional<std::string> copy(processor::MaybeBytes bytes) {
 
 bool fails(const std::optional<Fault>& fault) { return fault && fault->kind == Kind::kFail; }
 bool loses_answer(const std::optional<Fault>& fault) { return fault && fault->kind == Kind::kLoseAnswer; }
+bool arrives_later(const std::optional<Fault>& fault) { return fault && fault->kind == Kind::kArriveLater; }
 
 Error not_found(const std::string& topic) {
     return {Code::kNotFound, "topic '" + topic + "' does not exist"};
@@ -133,13 +135,15 @@ public:
           inputs_(std::move(inputs)),
           outputs_(std::move(outputs)) {}
 
-    Result<void> open(int64_t) override {
+    Result<void> open(int64_t timeout_ms) override {
         const auto fault = broker_.enter(Api::kOpen);
         if (fails(fault)) return fault->error;
         if (transactional()) {
             auto& known = broker_.producers_[transactional_id_];
             if (known == nullptr) known = std::make_unique<MemoryBroker::Producer>();
-            if (known->open) broker_.end_transaction(*known, false);
+            if (!broker_.wait_for_markers(*known, timeout_ms))
+                return Error{Code::kTimedOut, "the predecessor's transaction is still being ended"};
+            broker_.decide(*known, false, 0);
             producer_ = known.get();
             epoch_ = ++producer_->epoch;
         }
@@ -178,6 +182,7 @@ public:
         if (!opened_ || in_transaction_ || broken_)
             return Error{Code::kInvalid, "begin() in the wrong state"};
         in_transaction_ = true;
+        sent_ = repeated_ = false;
         return {};
     }
 
@@ -193,7 +198,7 @@ public:
             failed_delivery_ = fault->error;
             return {};
         }
-        Queued queued{name, record.partition, {}};
+        QueuedRecord queued{name, record.partition, {}};
         const auto count = static_cast<int32_t>(topic->partitions.size());
         if (queued.partition == processor::kPartitionByKey)
             queued.partition = record.key.data() != nullptr
@@ -219,6 +224,10 @@ public:
         const auto fault = broker_.enter(Api::kFlush);
         if (fails(fault)) return fault->error;
         if (fenced()) return fenced_error();
+        if (arrives_later(fault)) {
+            send_late(*fault).records = std::exchange(queue_, {});
+            failed_delivery_ = fault->error;
+        }
         deliver();
         if (failed_delivery_) return *failed_delivery_;
         if (loses_answer(fault)) return fault->error;
@@ -231,11 +240,22 @@ public:
         if (!in_transaction_) return Error{Code::kInvalid, "send_offsets() outside a transaction"};
         if (fenced()) return fenced_error();
         ensure_open();
+        std::map<MemoryBroker::GroupPartition, processor::CommittedOffset> sent;
         for (const processor::OffsetCommit& commit : offsets)
-            producer_->pending_offsets.insert_or_assign(
-                {group_, {input(commit.partition), commit.partition.partition}},
-                processor::CommittedOffset{commit.offset, commit.metadata});
+            sent.insert_or_assign({group_, {input(commit.partition), commit.partition.partition}},
+                                  processor::CommittedOffset{commit.offset, commit.metadata});
+        if (arrives_later(fault)) {
+            send_late(*fault).offsets = std::move(sent);
+            return fault->error;
+        }
+        for (const auto& [key, offset] : sent) producer_->pending_offsets.insert_or_assign(key, offset);
         if (loses_answer(fault)) return fault->error;
+        if (fault && fault->kind == Kind::kRepeat) {
+            repeated_ = true;
+            producer_->late_offsets_epoch = epoch_;
+            producer_->late_offsets = std::move(sent);
+            offsets_sent_late_in_ = producer_->transaction;
+        }
         return {};
     }
 
@@ -248,15 +268,27 @@ public:
         if (fenced()) return loses_answer(fault) ? CommitOutcome::kUnknown : CommitOutcome::kFenced;
         deliver();
         if (failed_delivery_) return CommitOutcome::kUnknown;
-        if (producer_->open) broker_.end_transaction(*producer_, true);
+        if (arrives_later(fault)) {
+            send_late(*fault).ends = true;
+            return CommitOutcome::kUnknown;
+        }
+        if (producer_->late_offsets_epoch == epoch_ && offsets_sent_late_in_ != producer_->transaction) {
+            producer_->late_offsets_epoch.reset();
+            for (auto& [key, offset] : producer_->late_offsets)
+                producer_->pending_offsets.insert_or_assign(key, std::move(offset));
+        }
+        const bool slow = fault && fault->kind == Kind::kSlowMarkers;
+        // Nothing was sent: nothing is asked. Otherwise somebody else ended it: INVALID_TXN_STATE.
+        const bool decided = broker_.decide(*producer_, true, slow ? fault->delay_ms : 0);
+        if (sent_ && !decided) return CommitOutcome::kUnknown;
         if (loses_answer(fault)) return CommitOutcome::kUnknown;
         in_transaction_ = false;
         broken_ = false;
         if (fault && fault->kind == Kind::kRepeat) {
+            repeated_ = true;
             producer_->late_end_epoch = epoch_;
-            return CommitOutcome::kCommittedReplaceSink;
         }
-        return CommitOutcome::kCommitted;
+        return repeated_ ? CommitOutcome::kCommittedReplaceSink : CommitOutcome::kCommitted;
     }
 
     Result<void> commit_offsets(std::span<const processor::OffsetCommit> offsets, bool) override {
@@ -276,12 +308,6 @@ public:
     }
 
 private:
-    struct Queued {
-        std::string topic;
-        int32_t partition;
-        MemoryRecord record;
-    };
-
     [[nodiscard]] bool transactional() const { return !transactional_id_.empty(); }
     [[nodiscard]] bool fenced() const { return producer_ != nullptr && producer_->epoch != epoch_; }
     [[nodiscard]] Error fenced_error() const {
@@ -291,7 +317,18 @@ private:
         return inputs_.at(static_cast<size_t>(partition.topic));
     }
 
+    // The caller fills in what arrives.
+    MemoryBroker::Late& send_late(const Fault& fault) {
+        MemoryBroker::Late& late = broker_.late_.emplace_back();
+        late.arrives_at = broker_.requests_ + fault.requests;
+        late.producer = producer_;
+        late.epoch = epoch_;
+        return late;
+    }
+
     void ensure_open() {
+        (void)broker_.wait_for_markers(*producer_, INT64_MAX);
+        sent_ = true;
         if (producer_->open) return;
         producer_->open = true;
         producer_->transaction = ++broker_.last_transaction_;
@@ -299,7 +336,7 @@ private:
     }
 
     void deliver() {
-        for (Queued& queued : queue_) {
+        for (QueuedRecord& queued : queue_) {
             MemoryBroker::Log& to = broker_.log(queued.topic, queued.partition);
             if (!transactional()) {
                 to.append(std::move(queued.record), EntryState::kPlain, 0);
@@ -311,6 +348,7 @@ private:
             producer_->partitions.try_emplace({queued.topic, queued.partition}, offset);
             if (producer_->late_end_epoch == epoch_) {
                 producer_->late_end_epoch.reset();
+                ++broker_.ended_.by_late_request;
                 broker_.end_transaction(*producer_, true);
             }
         }
@@ -328,7 +366,10 @@ private:
     bool in_transaction_ = false;
     bool broken_ = false;  // A commit ended otherwise than well: only a new sink may go on.
     uint64_t unkeyed_ = 0;
-    std::vector<Queued> queue_;
+    std::vector<QueuedRecord> queue_;
+    bool sent_ = false;                  // The open transaction is known to the broker.
+    bool repeated_ = false;              // Some request of the transaction was sent twice.
+    uint64_t offsets_sent_late_in_ = 0;  // The transaction whose offsets were.
     std::optional<Error> failed_delivery_;
 };
 

@@ -59,11 +59,31 @@ struct MemoryBroker::Topic {
 struct MemoryBroker::Producer {
     int32_t epoch = 0;
     bool open = false;
+    std::optional<int64_t> markers_ms;  // Committed, and visible from then on (monotonic).
     uint64_t transaction = 0;
     int64_t begun_ms = 0;
     std::map<std::pair<std::string, int32_t>, int64_t> partitions;  // With the first offset.
     std::map<GroupPartition, processor::CommittedOffset> pending_offsets;
     std::optional<int32_t> late_end_epoch;  // A copy of EndTxn of this epoch is still under way.
+    // A copy of TxnOffsetCommit of this epoch is still under way.
+    std::optional<int32_t> late_offsets_epoch;
+    std::map<GroupPartition, processor::CommittedOffset> late_offsets;
+};
+
+struct QueuedRecord {
+    std::string topic;
+    int32_t partition;
+    MemoryRecord record;
+};
+
+// A request whose caller has given up on it.
+struct MemoryBroker::Late {
+    uint64_t arrives_at = 0;  // Number of the request before which it arrives.
+    Producer* producer = nullptr;
+    int32_t epoch = 0;
+    bool ends = false;
+    std::map<GroupPartition, processor::CommittedOffset> offsets;
+    std::vector<QueuedRecord> records;
 };
 
 }  // namespace weir::connectors

@@ -137,6 +137,63 @@ TEST_CASE("the late copy of an end request tears the next transaction of the sam
     CHECK(torn(false));
 }
 
+TEST_CASE("offsets that arrive a second time hit the next transaction of the same producer only") {
+    const auto stale = [&](bool replace) {
+        World world;
+        auto sink = world.open_sink();
+        Fault repeat;
+        repeat.kind = Fault::Kind::kRepeat;
+        world.broker.inject(Api::kSendOffsets, 1, repeat);
+        for (const int64_t offset : {7, 8}) {
+            sink->begin().value();
+            sink->send_offsets(std::vector<processor::OffsetCommit>{{{kTopic, 0}, offset, "m"}}, 1000)
+                .value();
+            const CommitOutcome outcome = sink->commit(1000);
+            CHECK(outcome ==
+                  (offset == 7 ? CommitOutcome::kCommittedReplaceSink : CommitOutcome::kCommitted));
+            if (replace) sink = world.open_sink();
+        }
+        return world.broker.committed("app", "in", 0)->offset == 7;
+    };
+    CHECK_FALSE(stale(true));
+    CHECK(stale(false));
+}
+
+TEST_CASE(
+    "a request that arrives when its sender has given it up counts unless the producer was replaced before") {
+    for (const uint64_t requests : {uint64_t{1}, uint64_t{2}}) {
+        World world;
+        auto sink = world.open_sink();
+        sink->begin().value();
+        sink->send_offsets(kOffsets, 1000).value();
+        Fault late;
+        late.kind = Fault::Kind::kArriveLater;
+        late.requests = requests;
+        world.broker.inject(Api::kCommit, 1, late);
+        CHECK(sink->commit(1000) == CommitOutcome::kUnknown);
+        sink = world.open_sink();  // The first request from now; reading the offsets is the second.
+        CHECK(sink->committed(kPartitions, 1000).value()[0].has_value() == (requests == 1));
+        CHECK(world.broker.ended().by_late_request == (requests == 1 ? 1 : 0));
+    }
+}
+
+TEST_CASE("a decided transaction becomes visible with its markers; a successor waits for them, bounded") {
+    World world;
+    auto sink = world.open_sink();
+    sink->begin().value();
+    sink->produce(record("a")).value();
+    Fault slow;
+    slow.kind = Fault::Kind::kSlowMarkers;
+    slow.delay_ms = 3'000;
+    world.broker.inject(Api::kCommit, 1, slow);
+    CHECK(sink->commit(1000) == CommitOutcome::kCommitted);
+    CHECK(values(world.broker.read("out", 0)) == Values{});
+    auto successor = world.connector.make_sink({"app", 0, 0}, true).value();
+    CHECK(successor->open(1'000).error().code == Code::kTimedOut);
+    CHECK(successor->open(5'000).ok());
+    CHECK(values(world.broker.read("out", 0)) == Values{"a"});
+}
+
 TEST_CASE("committed() waits for undecided offsets of another producer and says when it cannot") {
     World world;
     auto other = world.open_sink(1);
