@@ -1,8 +1,6 @@
 // What the tests of the slot's files share: a model of a slot's state, random epochs, and reading back.
 #pragma once
 
-#include <doctest/doctest.h>
-
 #include <map>
 #include <memory>
 #include <random>
