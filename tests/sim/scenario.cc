@@ -1,0 +1,273 @@
+#include "tests/sim/scenario.h"
+
+#include <algorithm>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "base/result.h"
+#include "config/load.h"
+#include "tests/sim/model.h"
+
+namespace weir::sim {
+namespace {
+
+constexpr const char* kTumbling = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+streams:
+  sums:
+    from: orders
+    steps:
+      - aggregate:
+          by: k
+          window: {tumbling: 2s, grace: 500ms}
+          emit: on_close
+          fields: {n: count(*), total: sum(v), largest: max(v)}
+    to: sums
+  late:
+    from: sums.late
+    to: late
+  big:
+    from: orders
+    steps: [{filter: v > 50}]
+    to: big
+)yaml";
+
+constexpr const char* kAtLeastOnce = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+guarantee: at_least_once
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+streams:
+  sums:
+    from: orders
+    steps:
+      - aggregate:
+          by: k
+          window: {tumbling: 2s, grace: 500ms}
+          emit: on_close
+          fields: {n: count(*), total: sum(v), largest: max(v)}
+    to: sums
+  late:
+    from: sums.late
+    to: late
+  big:
+    from: orders
+    steps: [{filter: v > 50}]
+    to: big
+)yaml";
+
+// Two topics in one shard, each with its own event time; sets, texts and averages in the state.
+constexpr const char* kTwoTopics = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+  payments:
+    topic: payments
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 500ms, idle_timeout: 2s}
+streams:
+  kinds:
+    from: orders
+    steps:
+      - set: {kind: "CASE WHEN v > 40 THEN 'big' ELSE 'small' END"}
+      - aggregate:
+          by: k
+          window: {tumbling: 3s}
+          emit: on_close
+          fields: {distinct_values: "count(DISTINCT v)", mean: avg(v), least: min(kind), most: max(kind),
+                   few: "count(*) FILTER (WHERE v < 10)"}
+    to: kinds
+  paid:
+    from: payments
+    steps:
+      - aggregate:
+          by: k
+          window: {tumbling: 1s, grace: 2s}
+          emit: on_close
+          fields: {n: count(*), paid: sum(v)}
+    to: paid
+)yaml";
+
+constexpr const char* kStateless = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+streams:
+  big:
+    from: orders
+    steps: [{filter: v > 30}, {set: {twice: v * 2}}]
+    to: big
+)yaml";
+
+// Two topics feed the same windows: event time is the minimum over two partitions.
+constexpr const char* kUnion = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+  payments:
+    topic: payments
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+streams:
+  both:
+    from: [orders, payments]
+    steps:
+      - aggregate:
+          by: k
+          window: {tumbling: 2s}
+          emit: on_close
+          fields: {n: count(*), total: sum(v)}
+    to: both
+  late:
+    from: both.late
+    to: late
+)yaml";
+
+constexpr const char* kStatelessAtLeastOnce = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+guarantee: at_least_once
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+streams:
+  big:
+    from: orders
+    steps: [{filter: v > 30}]
+    to: big
+)yaml";
+
+// One partition's records: a little disorder; unless `orderly`, also some late, some broken, and perhaps one
+// long silence.
+void add_arrivals(const std::string& topic, int32_t partition, bool orderly, std::mt19937_64& random,
+                  std::vector<Arrival>& arrivals) {
+    int64_t at_ms = 0;
+    int64_t event_ms = 1'690'000'000'000;
+    const uint64_t count = 14 + random() % 14;
+    const uint64_t silence_before = random() % (2 * count);
+    for (uint64_t i = 0; i < count; ++i) {
+        at_ms += random() % 4 == 0 || (i == 0 && orderly) ? 0 : static_cast<int64_t>(random() % 200);
+        event_ms += static_cast<int64_t>(random() % (orderly ? 300 : 700));
+        if (i == silence_before && !orderly) {
+            at_ms += 2'500 + static_cast<int64_t>(random() % 3'000);
+            event_ms += 600'000;
+        }
+        int64_t t = event_ms - static_cast<int64_t>(random() % 900);
+        if (random() % 12 == 0 && !orderly) t -= 4'000 + static_cast<int64_t>(random() % 20'000);
+        const std::string key = fmt::format("{}{}-{}", orderly ? 'x' : topic[0], partition, random() % 3);
+        std::string value =
+            fmt::format(R"({{"k":"{}","t":{},"v":{}.{},"i":{}}})", key, t, random() % 100, random() % 10, i);
+        if (random() % 16 == 0 && !orderly) value = fmt::format("{{broken {}", i);
+        Arrival arrival{at_ms, topic, partition, {}};
+        arrival.record.key = key;
+        arrival.record.value = std::move(value);
+        arrival.record.timestamp_ms = t;
+        arrivals.push_back(std::move(arrival));
+    }
+}
+
+}  // namespace
+
+const std::vector<PipelineCase>& pipeline_cases() {
+    using processor::Decider;
+    static const std::vector<PipelineCase> cases{
+        {"tumbling",
+         kTumbling,
+         Decider::kTransaction,
+         {"orders"},
+         {"sums", "late", "big", "dlq"},
+         false,
+         tumbling_model},
+        {"two_topics",
+         kTwoTopics,
+         Decider::kTransaction,
+         {"orders", "payments"},
+         {"kinds", "paid", "dlq"},
+         false,
+         nullptr},
+        {"union",
+         kUnion,
+         Decider::kTransaction,
+         {"orders", "payments"},
+         {"both", "late", "dlq"},
+         true,
+         nullptr},
+        {"stateless", kStateless, Decider::kTransaction, {"orders"}, {"big", "dlq"}, false, nullptr},
+        {"at_least_once",
+         kAtLeastOnce,
+         Decider::kWal,
+         {"orders"},
+         {"sums", "late", "big", "dlq"},
+         false,
+         tumbling_model},
+        {"stateless_at_least_once",
+         kStatelessAtLeastOnce,
+         Decider::kOffsets,
+         {"orders"},
+         {"big", "dlq"},
+         false,
+         nullptr},
+    };
+    return cases;
+}
+
+Scenario make_scenario(const PipelineCase& pipeline, uint64_t variant) {
+    Scenario scenario;
+    scenario.pipeline = &pipeline;
+    auto loaded = config::load_text("sim.yaml", pipeline.yaml, config::LoadOptions{});
+    WEIR_CHECK(!loaded.diagnostics.has_errors(), loaded.diagnostics.render("sim.yaml", loaded.source));
+    scenario.plan = processor::compile(loaded.pipeline, loaded.diagnostics);
+    WEIR_CHECK(scenario.plan != nullptr, loaded.diagnostics.render("sim.yaml", loaded.source));
+    scenario.commit_interval_ms = loaded.pipeline.commit_interval_ms;
+    std::mt19937_64 random(variant);
+    for (const std::string& topic : pipeline.inputs)
+        for (int32_t partition = 0; partition < kPartitions; ++partition)
+            add_arrivals(topic, partition, pipeline.orderly, random, scenario.arrivals);
+    std::stable_sort(scenario.arrivals.begin(), scenario.arrivals.end(),
+                     [](const Arrival& a, const Arrival& b) { return a.at_ms < b.at_ms; });
+    if (pipeline.model != nullptr) scenario.expected = pipeline.model(scenario.arrivals);
+    return scenario;
+}
+
+}  // namespace weir::sim
