@@ -1,8 +1,6 @@
 #include "connectors/kafka_sink.h"
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 #include <vector>
 
 #include "base/log.h"
@@ -14,7 +12,7 @@ using processor::CommitOutcome;
 
 constexpr int64_t kSliceMs = 1000;  // Calls that can be resumed wait in slices of this length.
 constexpr int64_t kQueueFullWaitMs = 60'000;
-constexpr std::chrono::milliseconds kRetryPause{50};
+constexpr int64_t kRetryPauseMs = 50;
 constexpr int64_t kAbsentTopicWaitMs = 1000;  // A broker that creates topics by itself needs a moment.
 constexpr int16_t kEndTxn = 26;               // ApiKeys of Kafka's protocol.
 constexpr int16_t kTxnOffsetCommit = 28;
@@ -162,7 +160,7 @@ Result<std::vector<std::optional<processor::CommittedOffset>>> KafkaSink::commit
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) break;
         const Error error = kafka_error(code, "committed offsets of group '" + settings_.group_id + "'");
         if (!may_pass(error) || clock_.monotonic_ms() >= deadline_ms) return error;
-        std::this_thread::sleep_for(kRetryPause);  // A coordinator that refuses answers at once.
+        clock_.sleep_ms(kRetryPauseMs);  // A coordinator that refuses answers at once.
     }
     std::vector<std::optional<processor::CommittedOffset>> result;
     for (int i = 0; i < list->cnt; ++i) {
