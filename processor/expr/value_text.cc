@@ -1,6 +1,7 @@
 #include "processor/expr/value_text.h"
 
 #include <fmt/format.h>
+#include <quadmath.h>
 
 #include <absl/strings/ascii.h>
 #include <absl/strings/numbers.h>
@@ -37,6 +38,8 @@ const char* type_name(Type type) {
 namespace expr {
 namespace {
 
+__extension__ typedef __float128 Quad;
+
 // Digits and exponent of the shortest text that lies strictly between the neighbours' midpoints: PostgreSQL
 // does not rely on readers that round halves to even.
 std::string_view scientific(double value, std::array<char, 32>& buffer) {
@@ -49,6 +52,9 @@ std::string_view scientific(double value, std::array<char, 32>& buffer) {
     const double neighbour = std::nextafter(value, read > exact ? HUGE_VAL : -HUGE_VAL);
     if (read == exact || read - exact != (static_cast<long double>(neighbour) - exact) / 2)
         return {begin, static_cast<size_t>(shortest.ptr - begin)};
+    // 64 bits of precision may have rounded the text to the midpoint; 113 bits tell.
+    const Quad middle = (static_cast<Quad>(value) + static_cast<Quad>(neighbour)) / 2;
+    if (strtoflt128(begin, nullptr) != middle) return {begin, static_cast<size_t>(shortest.ptr - begin)};
     const long double half = std::fabs(static_cast<long double>(neighbour) - exact) / 2;
     for (int digits = 1;; ++digits) {
         const auto longer = std::to_chars(begin, limit, value, std::chars_format::scientific, digits);

@@ -59,6 +59,7 @@ TEST_CASE("comparison, arithmetic and three-valued logic are PostgreSQL's") {
            {"amount / 7", "17.2142857142857143"},
            {"7 / 2", "3"},
            {"7 / 2.0", "3.5000000000000000"},
+           {"'-417701.35500000097'::float8", "-417701.355000001"},  // Near a midpoint, not on it.
            {"-7 % 3", "-1"},
            {"2 ^ 10", "1024"},
            {"2147483647 + 1", "COMPILE: integer out of range @11"},
