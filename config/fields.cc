@@ -126,6 +126,7 @@ const std::vector<Field>& fields() {
         {.path = "streams.*.steps.aggregate.emit", .type = Type::kEnum, .values = "on_close", .default_value = "on_close", .example = "on_close", .doc = "When results come: once, when the window closes at its end plus `grace`."},
         {.path = "streams.*.steps.aggregate.fields", .map = true, .required = true, .example = "{orders: count(*), revenue: sum(amount)}", .also = "select aggregates", .doc = "The results' fields."},
         {.path = "streams.*.steps.aggregate.fields.*", .type = Type::kExpression, .example = "sum(amount) FILTER (WHERE amount > 0)", .doc = "An expression over aggregate functions."},
+        {.path = "streams.*.steps.aggregate.having", .type = Type::kExpression, .default_value = "true", .example = "count(*) >= 3", .doc = "Which results go on: a condition over aggregate functions and the fields of `by`. The others count as filtered."},
         {.path = "streams.*.to", .type = Type::kTopic, .map = true, .list = ListForm::kAlso, .example = "revenue-per-minute", .also = "output outputs sink sinks",
          .doc = "The topic of the results; or where each goes, as one entry or a list of which the first match wins. Without it the stream feeds other streams only."},
         {.path = "streams.*.to.topic", .type = Type::kTopic, .one_of = true, .example = "orders-eu", .doc = "A Kafka topic."},

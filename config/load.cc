@@ -325,6 +325,7 @@ private:
         aggregate.mark = key.mark;
         aggregate.by = texts(node.find("by"));
         aggregate.fields = expressions(node.find("fields"));
+        aggregate.having = expression(node, "having");
         if (const Node* window = node.find("window")) {
             aggregate.window.mark = key_mark(node, "window");
             read_duration(*window, "tumbling", aggregate.window.size_ms);

@@ -150,6 +150,7 @@ struct AggregateStep {
     TumblingWindow window;
     Emit emit = Emit::kOnClose;
     std::vector<NamedExpression> fields;
+    std::optional<Text> having;
     Mark mark;
 };
 

@@ -4,104 +4,40 @@
 #include <bit>
 #include <cstring>
 
-#include "processor/distinct_set.h"
-#include "processor/expr/decimal.h"
+#include "processor/accumulators/operations.h"
+#include "processor/expr/aggregate_functions.h"
 #include "processor/expr/functions.h"
-#include "processor/expr/operators.h"
-#include "processor/group_key.h"
 #include "processor/stored_value.h"
 
 namespace weir::processor {
 namespace {
 
-using expr::AggregateFunction;
-
-constexpr std::string_view kSumOverflow = "sum is out of range";
-constexpr std::string_view kMixedTypes = "min() and max() over values of different types";
-
-Value failed_for_good(std::string_view message) { return Value::of_bytes(Type::kError, message); }
-
-bool is_distinct_count(const CallPlan& call) {
-    return call.distinct && call.function == AggregateFunction::kCount;
-}
-
-void add_number(Value& sum, const Value& value, bool widen) {
-    if (sum.type == Type::kNumeric && value.type == Type::kNumeric) [[likely]] {
-        expr::Decimal result;
-        if (expr::add({sum.mantissa(), sum.scale}, {value.mantissa(), value.scale}, result) ==
-            expr::Status::kOk) {
-            sum = result.value();
-        } else {
-            sum = failed_for_good(kSumOverflow);
-        }
-        return;
+const AccumulatorOperations& operations_of(const CallPlan& call) {
+    using F = expr::AggregateFunction;
+    switch (call.function) {
+        case F::kCountStar: return kCountRows;
+        case F::kCount: return call.distinct ? kCountDistinct : kCountValues;
+        case F::kSum: return call.distinct ? kSumDistinct : kSum;
+        case F::kAvg: return call.distinct ? kAverageDistinct : kAverage;
+        case F::kMin: return kMinimum;
+        case F::kMax: return kMaximum;
+        case F::kVariance: return kVariance;
+        case F::kBoolAnd: return kEvery;
+        case F::kBoolOr: return kAny;
+        case F::kFirst: return kFirst;
+        case F::kLast: return kLast;
+        case F::kArgMin: return kArgMin;
+        case F::kArgMax: return kArgMax;
+        case F::kPercentileCont: return kPercentileContinuous;
+        case F::kPercentileDisc: return kPercentileDiscrete;
+        case F::kArrayAgg: return kArray;
+        case F::kStringAgg: return kText;
+        case F::kJsonbObjectAgg: return kObject;
+        case F::kApproxCountDistinct: return kApproximateCount;
+        case F::kApproxPercentile: return kApproximatePercentile;
+        case F::kTopK: return kTopK;
     }
-    if (sum.is_error()) return;
-    if (value.type == Type::kFloat8 || sum.type == Type::kFloat8) {
-        const double before = sum.is_null() ? 0 : expr::number_as_double(sum);
-        sum = Value::of_float8(before + expr::number_as_double(value));
-        return;
-    }
-    const bool integers = value.type == Type::kInt4 || value.type == Type::kInt8;
-    if (integers && !widen && (sum.is_null() || sum.type == Type::kInt8)) {
-        int64_t result = 0;
-        if (__builtin_add_overflow(sum.is_null() ? 0 : sum.integer, value.integer, &result)) {
-            sum = failed_for_good(kSumOverflow);
-        } else {
-            sum = Value::of_int8(result);
-        }
-        return;
-    }
-    expr::Decimal result = expr::Decimal::of(value);
-    if (!sum.is_null() &&
-        expr::add(expr::Decimal::of(sum), expr::Decimal::of(value), result) != expr::Status::kOk) {
-        sum = failed_for_good(kSumOverflow);
-        return;
-    }
-    sum = result.value();
-}
-
-// Sums of integers are bigint; sums of bigint, and what avg divides, are numeric.
-bool sums_widely(AggregateFunction function, const Value& value) {
-    return function == AggregateFunction::kAvg || value.type == Type::kInt8;
-}
-
-// min and max; of equal numbers the one with more digits after the point stays, whatever the order.
-void keep_extreme(AccumulatorStore& store, Accumulator& cell, const Value& value, int wanted_order) {
-    Value& kept = cell.value;
-    if (kept.is_error()) return;
-    if (!kept.is_null()) {
-        int order = 0;
-        if (kept.type == Type::kNumeric && value.type == Type::kNumeric) [[likely]] {
-            order = expr::compare(expr::Decimal::of(value), expr::Decimal::of(kept));
-        } else {
-            const auto compared = expr::compare_values(value, kept);
-            if (!compared) {
-                store.fail(cell, failed_for_good(kMixedTypes));
-                return;
-            }
-            order = *compared;
-        }
-        const bool replaces = order == 0 ? kept.type == Type::kNumeric && value.scale > kept.scale
-                                         : (order < 0) == (wanted_order < 0);
-        if (!replaces) return;
-    }
-    if (value.type == Type::kText) {
-        store.keep_bytes(cell, value);
-    } else {
-        kept = value;
-    }
-}
-
-Value average(const Accumulator& cell) {
-    if (cell.count == 0 || cell.value.is_error()) return cell.value;
-    if (cell.value.type == Type::kFloat8) {
-        return Value::of_float8(cell.value.real / static_cast<double>(cell.count));
-    }
-    expr::Decimal quotient;
-    const auto status =
-        expr::divide(expr::Decimal::of(cell.value), expr::Decimal::of(cell.count), quotient);
-    return status == expr::Status::kOk ? quotient.value() : failed_for_good("avg is out of range");
+    return kCountRows;
 }
 
 }  // namespace
@@ -169,137 +105,48 @@ size_t AccumulatorStore::bytes() const {
     return total;
 }
 
-Accumulators::Accumulators(const std::vector<CallPlan>& calls) : calls_(calls) {
-    for (const CallPlan& call : calls) {
-        first_cell_.push_back(static_cast<uint32_t>(cell_count_));
-        cell_count_ += 1;
-        has_objects_ = has_objects_ || is_distinct_count(call);
+Accumulators::Accumulators(const std::vector<CallPlan>& plans) {
+    for (const CallPlan& plan : plans) {
+        const AccumulatorOperations& operations = operations_of(plan);
+        const expr::AggregateFunctionSpec& spec = expr::spec_of(plan);
+        Call call{plan, operations, static_cast<uint32_t>(cell_count_), spec.accepts, {}};
+        // An argument of ORDER BY alone.
+        if (plan.ordered && call.accepts[1] == 0) call.accepts[1] = expr::kAnyArgument;
+        call.refusal.append(spec.signature).append(" does not take a value of this type");
+        calls_.push_back(std::move(call));
+        cell_count_ += operations.cell_count;
+        has_objects_ = has_objects_ || operations.object != nullptr;
     }
 }
 
-uint16_t Accumulators::accepts(size_t call, size_t) const {
-    const uint16_t null = expr::type_bit(Type::kNull);
-    switch (calls_[call].function) {
-        case AggregateFunction::kSum:
-        case AggregateFunction::kAvg: return expr::kNumberArgument | null;
-        case AggregateFunction::kMin:
-        case AggregateFunction::kMax:
-            return expr::kNumberArgument | expr::kTextArgument | expr::kTimestampArgument |
-                   expr::kIntervalArgument | null;
-        case AggregateFunction::kCount:
-        case AggregateFunction::kCountStar: return expr::kAnyArgument;
-    }
-    return null;
-}
+uint16_t Accumulators::accepts(size_t call, size_t argument) const { return calls_[call].accepts[argument]; }
 
-std::string_view Accumulators::refusal(size_t call) const {
-    switch (calls_[call].function) {
-        case AggregateFunction::kSum: return "sum() takes numbers";
-        case AggregateFunction::kAvg: return "avg() takes numbers";
-        default: return "min() and max() take numbers, texts, timestamps and intervals";
-    }
-}
+std::string_view Accumulators::refusal(size_t call) const { return calls_[call].refusal; }
 
 void Accumulators::accumulate(size_t call, const AccumulatorRows& input) {
-    const CallPlan& plan = calls_[call];
-    const uint32_t first = first_cell_[call];
-    if (plan.function == AggregateFunction::kCountStar) {
-        for (const uint32_t row : input.rows) ++input.cells[row][first].count;
-        return;
-    }
-    const Column& values = *input.arguments[0];
-    const auto for_each = [&](const auto& change) {
-        for (const uint32_t row : input.rows) {
-            if (!values[row].is_null()) change(row, input.cells[row][first], values[row]);
-        }
-    };
-    switch (plan.function) {
-        case AggregateFunction::kCountStar: return;
-        case AggregateFunction::kCount:
-            if (plan.distinct) {
-                for_each([&](uint32_t row, Accumulator& cell, const Value& value) {
-                    key_.clear();
-                    append_group_key(value, key_);
-                    if (input.stores[row]->object<DistinctSet>(cell).add(key_)) ++cell.count;
-                });
-            } else {
-                for_each([](uint32_t, Accumulator& cell, const Value&) { ++cell.count; });
-            }
-            return;
-        case AggregateFunction::kSum:
-            for_each([](uint32_t, Accumulator& cell, const Value& value) {
-                add_number(cell.value, value, sums_widely(AggregateFunction::kSum, value));
-            });
-            return;
-        case AggregateFunction::kAvg:
-            for_each([](uint32_t, Accumulator& cell, const Value& value) {
-                ++cell.count;
-                add_number(cell.value, value, true);
-            });
-            return;
-        case AggregateFunction::kMin:
-            for_each([&](uint32_t row, Accumulator& cell, const Value& value) {
-                keep_extreme(*input.stores[row], cell, value, -1);
-            });
-            return;
-        case AggregateFunction::kMax:
-            for_each([&](uint32_t row, Accumulator& cell, const Value& value) {
-                keep_extreme(*input.stores[row], cell, value, 1);
-            });
-            return;
-    }
+    const Call& it = calls_[call];
+    it.operations.accumulate(it.plan, it.first_cell, input, scratch_);
 }
 
 void Accumulators::merge(Accumulator* into, AccumulatorStore& into_store, const Accumulator* from,
-                         const AccumulatorStore& from_store) {
-    for (size_t call = 0; call < calls_.size(); ++call) {
-        const CallPlan& plan = calls_[call];
-        Accumulator& to = into[first_cell_[call]];
-        const Accumulator& other = from[first_cell_[call]];
-        if (is_distinct_count(plan)) {
-            const auto* const values = static_cast<const DistinctSet*>(from_store.find(other));
-            if (values == nullptr) continue;
-            auto& set = into_store.object<DistinctSet>(to);
-            for (size_t i = 0; i < values->size(); ++i) {
-                if (set.add((*values)[i])) ++to.count;
-            }
-            continue;
-        }
-        if (other.value.is_error()) {
-            into_store.fail(to, other.value);
-            continue;
-        }
-        switch (plan.function) {
-            case AggregateFunction::kCountStar:
-            case AggregateFunction::kCount: to.count += other.count; break;
-            case AggregateFunction::kSum:
-            case AggregateFunction::kAvg:
-                to.count += other.count;
-                if (!other.value.is_null()) {
-                    add_number(to.value, other.value, other.value.type != Type::kInt8);
-                }
-                break;
-            case AggregateFunction::kMin:
-                if (!other.value.is_null()) keep_extreme(into_store, to, other.value, -1);
-                break;
-            case AggregateFunction::kMax:
-                if (!other.value.is_null()) keep_extreme(into_store, to, other.value, 1);
-                break;
+                         const AccumulatorStore& from_store) const {
+    for (const Call& call : calls_) {
+        Accumulator* const to = into + call.first_cell;
+        const Accumulator* const other = from + call.first_cell;
+        if (to->value.is_error()) continue;
+        if (other->value.is_error()) {
+            into_store.fail(*to, other->value);
+        } else {
+            call.operations.merge(call.plan, to, into_store, other, from_store);
         }
     }
 }
 
-Value Accumulators::result(size_t call, const Accumulator* cells, const AccumulatorStore&, Arena&) const {
-    const Accumulator& cell = cells[first_cell_[call]];
-    switch (calls_[call].function) {
-        case AggregateFunction::kCountStar:
-        case AggregateFunction::kCount: return Value::of_int8(cell.count);
-        case AggregateFunction::kAvg: return average(cell);
-        case AggregateFunction::kSum:
-        case AggregateFunction::kMin:
-        case AggregateFunction::kMax: return cell.value;
-    }
-    return Value::null();
+Value Accumulators::result(size_t call, const Accumulator* cells, const AccumulatorStore& store,
+                           Arena& arena) const {
+    const Call& it = calls_[call];
+    const Accumulator* const mine = cells + it.first_cell;
+    return mine->value.is_error() ? mine->value : it.operations.result(it.plan, mine, store, arena);
 }
 
 void Accumulators::write(const Accumulator* cells, std::string& out) const {
@@ -312,15 +159,15 @@ void Accumulators::write(const Accumulator* cells, std::string& out) const {
 bool Accumulators::read(ByteReader& in, Accumulator* cells, AccumulatorStore& store) const {
     for (size_t i = 0; i < cell_count_; ++i) {
         Accumulator& cell = cells[i];
-        cell.count = static_cast<int64_t>(in.varint());
+        const auto count = static_cast<int64_t>(in.varint());
         Value stored;
         if (!read_stored_value(in, stored)) return false;
-        if (stored.type == Type::kText || stored.type == Type::kJsonb || stored.type == Type::kError) {
-            store.keep_bytes(cell, stored);
+        if (stored.is_error()) {
+            store.fail(cell, stored);
         } else {
-            store.drop_bytes(cell);
-            cell.value = stored;
+            store.keep(cell, stored);
         }
+        cell.count = count;
     }
     return true;
 }
@@ -329,7 +176,7 @@ void Accumulators::write_parts(const Accumulator* cells, AccumulatorStore& store
                                const WritePart& out) const {
     if (!has_objects_) return;
     for (size_t call = 0; call < calls_.size(); ++call) {
-        AccumulatorObject* const object = store.find(cells[first_cell_[call]]);
+        AccumulatorObject* const object = store.find(cells[calls_[call].first_cell]);
         if (object == nullptr) continue;
         object->write(whole, [&](std::string_view key, std::string_view value) { out(call, key, value); });
     }
@@ -337,8 +184,11 @@ void Accumulators::write_parts(const Accumulator* cells, AccumulatorStore& store
 
 bool Accumulators::read_part(size_t call, std::string_view key, std::string_view value, Accumulator* cells,
                              AccumulatorStore& store) const {
-    if (call >= calls_.size() || !is_distinct_count(calls_[call])) return false;
-    return store.object<DistinctSet>(cells[first_cell_[call]]).read(key, value);
+    if (call >= calls_.size() || calls_[call].operations.object == nullptr) return false;
+    const Call& it = calls_[call];
+    Accumulator& cell = cells[it.first_cell];
+    if (cell.value.is_error()) return true;  // It failed after that was written.
+    return it.operations.object(it.plan, cell, store).read(key, value);
 }
 
 void Accumulators::release(Accumulator* cells, AccumulatorStore& store) const {

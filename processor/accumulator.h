@@ -10,9 +10,11 @@
 //
 // A group costs no heap object, unless one of its calls needs an AccumulatorObject; a record costs none.
 //
+// What each kind of call does stands in accumulators/, with the algorithms and their error bounds.
+//
 // Stored form of a group's cells: of each cell count(varint) value(stored_value.h). An object is stored in
 // parts, pairs of key and value that the owner stores with the call's number; only parts that changed are
-// written. Parts: count(DISTINCT) has one per value, with the value (group_key.h) as key and an empty value.
+// written. Their format stands in the headers of the objects.
 //
 // Thread:  the worker that owns the state.
 // Failure: a call that fails for good (sum out of range) keeps nothing but a kError value, and that is its
@@ -36,6 +38,8 @@
 #include "processor/value.h"
 
 namespace weir::processor {
+
+struct AccumulatorOperations;
 
 // What count and value mean is the call's: sum, smallest, largest, how many values.
 struct Accumulator {
@@ -63,15 +67,20 @@ public:
 
 class AccumulatorStore {
 public:
-    // Makes the cell own a copy of the bytes of `value` (a text, or whatever has bytes).
-    void keep_bytes(Accumulator& cell, const Value& value);
-    // The value becomes NULL, and its bytes are given back.
-    void drop_bytes(Accumulator& cell);
+    // Sets the cell's value; it owns a copy of the bytes if there are any.
+    void keep(Accumulator& cell, const Value& value) {
+        if (value.type == Type::kText || value.type == Type::kJsonb || value.type == Type::kError) {
+            keep_bytes(cell, value);
+            return;
+        }
+        if (cell.capacity != 0) drop_bytes(cell);
+        cell.value = value;
+    }
     // The cell's object; made when there is none.
     template <class T>
-    [[nodiscard]] T& object(Accumulator& cell) {
+    [[nodiscard]] T& object(Accumulator& cell, const CallPlan& call) {
         if (cell.object == 0) [[unlikely]]
-            add(cell, std::make_unique<T>());
+            add(cell, std::make_unique<T>(call));
         return static_cast<T&>(*objects_[cell.object - 1]);
     }
     // Null: the cell has none.
@@ -85,6 +94,8 @@ public:
     [[nodiscard]] size_t bytes() const;
 
 private:
+    void keep_bytes(Accumulator& cell, const Value& value);
+    void drop_bytes(Accumulator& cell);
     void add(Accumulator& cell, std::unique_ptr<AccumulatorObject> object);
     [[nodiscard]] char* take(size_t capacity);
     void give_back(char* bytes, size_t capacity);
@@ -99,8 +110,8 @@ private:
 struct AccumulatorRows {
     std::span<const uint32_t> rows;  // Ascending; those that pass FILTER.
     std::span<const Column* const> arguments;
-    std::span<const EventTime> times;          // By row.
-    std::span<Accumulator* const> cells;       // By row: the first cell of the row's group.
+    std::span<const EventTime> times;           // By row.
+    std::span<Accumulator* const> cells;        // By row: the first cell of the row's group.
     std::span<AccumulatorStore* const> stores;  // By row.
 };
 
@@ -117,9 +128,10 @@ public:
     [[nodiscard]] std::string_view refusal(size_t call) const;
     // No value of the rows is an error or refused.
     void accumulate(size_t call, const AccumulatorRows& input);
-    // All calls: as if `into` had also taken the rows of `from`, after its own. `from` stays as it is.
+    // All calls: as if `into` had also taken the rows of `from`, after its own, up to the last bits of double
+    // precision and within the bounds of approximate calls. `from` stays as it is.
     void merge(Accumulator* into, AccumulatorStore& into_store, const Accumulator* from,
-               const AccumulatorStore& from_store);
+               const AccumulatorStore& from_store) const;
     // Valid while the group and the arena are.
     [[nodiscard]] Value result(size_t call, const Accumulator* cells, const AccumulatorStore& store,
                                Arena& arena) const;
@@ -136,11 +148,18 @@ public:
     void release(Accumulator* cells, AccumulatorStore& store) const;
 
 private:
-    const std::vector<CallPlan>& calls_;
-    std::vector<uint32_t> first_cell_;  // By call.
+    struct Call {
+        CallPlan plan;
+        const AccumulatorOperations& operations;
+        uint32_t first_cell;
+        std::array<uint16_t, 2> accepts;
+        std::string refusal;
+    };
+
+    std::vector<Call> calls_;
     size_t cell_count_ = 0;
     bool has_objects_ = false;
-    std::string key_;  // Scratch.
+    std::string scratch_;
 };
 
 }  // namespace weir::processor

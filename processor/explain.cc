@@ -231,10 +231,11 @@ std::string describe(const config::Step& step) {
     }
     const auto& aggregate = std::get<config::AggregateStep>(step.step);
     return fmt::format(
-        "aggregate by {} in windows of {}{}, grace {}: {{{}}}", texts(aggregate.by),
+        "aggregate by {} in windows of {}{}, grace {}: {{{}}}{}", texts(aggregate.by),
         duration_text(aggregate.window.size_ms),
         aggregate.window.offset_ms == 0 ? "" : " from " + duration_text(aggregate.window.offset_ms),
-        duration_text(aggregate.window.grace_ms), values(aggregate.fields));
+        duration_text(aggregate.window.grace_ms), values(aggregate.fields),
+        aggregate.having ? " having " + aggregate.having->value : "");
 }
 
 void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& graph) {

@@ -55,6 +55,8 @@ private:
     void plan_explode(const config::ExplodeStep& step, const config::Mark& mark, Flow& flow, Node node);
     // True when the stage is new, so that the steps after it are still to be planned.
     bool plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node);
+    void plan_results(const config::AggregateStep& step, Flow& flow, std::optional<expr::Expression> having,
+                      const Node& node);
     void plan_exit(const config::Stream& stream, Flow& flow, Node node);
 
     // Whether every group of `by` stays on one partition of the flow's source.

@@ -110,17 +110,17 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
 
     Shape results = groups;
     expr::Slot next_call = graph_->stages[id].first_call;
-    std::vector<std::pair<std::string, expr::Expression>> compiled;
-    for (const config::NamedExpression& named : step.fields) {
+    // The calls of a field or of `having` become the stage's; left is what is computed from their results.
+    const auto compile = [&](const config::Text& text) -> std::optional<expr::Expression> {
         ShapeScope input(*frames_, flow.shape);
         ShapeScope group(*frames_, groups);
-        auto result = expr::compile_aggregate(named.expression.value, input, group, next_call);
+        auto result = expr::compile_aggregate(text.value, input, group, next_call);
         if (const auto* error = std::get_if<expr::CompileError>(&result)) {
-            report(named.expression, *error);
-            continue;
+            report(text, *error);
+            return std::nullopt;
         }
-        auto& field = std::get<expr::AggregateExpression>(result);
-        for (expr::AggregateCall& call : field.calls) {
+        auto& aggregate = std::get<expr::AggregateExpression>(result);
+        for (expr::AggregateCall& call : aggregate.calls) {
             if (is_new) {
                 WEIR_CHECK(frames_->new_slot(groups.frame) == next_call);
                 graph_->stages[id].calls.push_back(call.spec);
@@ -128,14 +128,22 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
             ++next_call;
             accumulate.calls.push_back({std::move(call.arguments), std::move(call.filter)});
         }
+        return std::move(aggregate.result);
+    };
+    std::vector<std::pair<std::string, expr::Expression>> compiled;
+    for (const config::NamedExpression& named : step.fields) {
+        auto field = compile(named.expression);
+        if (!field) continue;
         if (results.find(named.name) != nullptr) {
             diagnostics_.error("W0209", named.name_mark, "field '" + named.name + "' is given twice", "",
                                "`by` fields, window_start and window_end are part of every result");
             continue;
         }
-        results.fields.push_back({named.name, 0, field.result.static_type()});
-        compiled.emplace_back(named.name, std::move(field.result));
+        results.fields.push_back({named.name, 0, field->static_type()});
+        compiled.emplace_back(named.name, std::move(*field));
     }
+    std::optional<expr::Expression> having;
+    if (step.having) having = compile(*step.having);
     if (is_new) {
         for (auto& [name, result] : compiled) {
             const expr::Slot slot = frames_->new_slot(groups.frame);
@@ -145,6 +153,7 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
             graph_->stages[id].fields.push_back({name, slot, std::move(result)});
         }
     }
+    const Node after{{}, groups.frame, node.stream, node.step, {}};
     node.operation = std::move(accumulate);
     Flow late = flow;
     late.kind = Flow::Kind::kLate;
@@ -162,7 +171,29 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
     flow.id = id;
     flow.default_key.clear();
     for (expr::Slot slot = 0; slot < by_count; ++slot) flow.default_key.push_back(slot);
+    if (is_new) plan_results(step, flow, std::move(having), after);
     return is_new;
+}
+
+// What a stage's results pass before the next step: `having`, then whether every field could be computed.
+void Planner::plan_results(const config::AggregateStep& step, Flow& flow,
+                           std::optional<expr::Expression> having, const Node& node) {
+    const Layout layout = flow.shape.layout();
+    if (having) {
+        const auto type = having->static_type();
+        if (type && *type != Type::kBool && *type != Type::kNull) {
+            diagnostics_.error("W0201", step.having->position(0),
+                               std::string("a condition is boolean, this is ") + type_name(*type));
+        }
+        Node filter = node;
+        filter.operation = FilterNode{std::move(*having), layout};
+        append(flow, std::move(filter));
+    }
+    Node check = node;
+    ComputeNode compute{{}, {}, layout};
+    for (const ShapeField& field : flow.shape.fields) compute.checked.push_back(field.slot);
+    check.operation = std::move(compute);
+    append(flow, std::move(check));
 }
 
 }  // namespace weir::processor

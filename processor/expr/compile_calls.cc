@@ -31,16 +31,6 @@ constexpr std::string_view kTypesHelp =
     "the types are integer, bigint, numeric, double precision (float8), text, boolean, jsonb, timestamptz "
     "and interval";
 
-struct AggregateName {
-    std::string_view name;
-    AggregateFunction function;
-};
-constexpr std::array<AggregateName, 5> kAggregates = {{{"count", AggregateFunction::kCount},
-                                                       {"sum", AggregateFunction::kSum},
-                                                       {"avg", AggregateFunction::kAvg},
-                                                       {"min", AggregateFunction::kMin},
-                                                       {"max", AggregateFunction::kMax}}};
-
 size_t edit_distance(std::string_view a, std::string_view b) {
     std::vector<size_t> row(b.size() + 1);
     for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -63,7 +53,7 @@ std::string nearest_function(std::string_view name, bool aggregates) {
     for (const std::string_view special : {"coalesce", "nullif", "greatest", "least", "now"})
         names.push_back(special);
     if (aggregates)
-        for (const AggregateName& aggregate : kAggregates) names.push_back(aggregate.name);
+        for (const AggregateFunctionSpec& aggregate : aggregate_functions()) names.push_back(aggregate.name);
     const auto found = nearest(name, names);
     return found ? fmt::format("did you mean {}?", *found) : "";
 }
@@ -272,9 +262,6 @@ bool Compiler::call(std::string_view name, std::vector<Term> arguments, size_t p
     out.position = position;
     out.length = syntax_.token_length(position);
     if (spec == nullptr) {
-        if (!is_function_name(name))
-            return fail(fmt::format("function {} does not exist", name), position, 0,
-                        nearest_function(name, aggregates_ != nullptr));
         std::string forms;
         for (const FunctionSpec& other : functions())
             if (other.name == name) forms.append(forms.empty() ? "" : ", ").append(other.signature);
@@ -339,9 +326,8 @@ bool Compiler::function_call(const Json& body, Term& out) {
         name.append(name.empty() ? "" : ".").append(word);
     }
     if (child(body, "over") != nullptr) return fail("window functions are not supported", position);
-    const auto aggregate = std::find_if(kAggregates.begin(), kAggregates.end(),
-                                        [&](const AggregateName& entry) { return entry.name == name; });
-    if (aggregate != kAggregates.end()) return aggregate_call(body, name, position, out);
+    if (const AggregateFunctionSpec* const aggregate = find_aggregate(name))
+        return aggregate_call(body, *aggregate, position, out);
     for (const char* const part :
          {"agg_filter", "agg_order", "agg_distinct", "agg_star", "agg_within_group", "func_variadic"})
         if (child(body, part) != nullptr)
@@ -350,6 +336,9 @@ bool Compiler::function_call(const Json& body, Term& out) {
                     "{} is not an aggregate function: DISTINCT, ORDER BY, FILTER and * do not belong there",
                     name),
                 position, 0, is_function_name(name) ? "" : nearest_function(name, aggregates_ != nullptr));
+    if (name != "now" && !is_function_name(name))
+        return fail(fmt::format("function {} does not exist", name), position, 0,
+                    nearest_function(name, aggregates_ != nullptr));
     std::vector<Term> arguments;
     if (!terms(child(body, "args"), arguments)) return false;
     if (name == "now" && arguments.empty()) {
@@ -360,90 +349,6 @@ bool Compiler::function_call(const Json& body, Term& out) {
         return true;
     }
     return call(name, std::move(arguments), position, out);
-}
-
-bool Compiler::aggregate_call(const Json& body, std::string_view name, size_t position, Term& out) {
-    if (aggregates_ == nullptr)
-        return fail(fmt::format("aggregate function {} is not allowed here", name), position, 0,
-                    "aggregates belong into the fields of an aggregate step");
-    if (in_aggregate_) return fail("aggregate function calls cannot be nested", position);
-    for (const char* const part : {"agg_order", "agg_within_group", "func_variadic"})
-        if (child(body, part) != nullptr)
-            return fail(fmt::format("ORDER BY is not supported in {}", name), position);
-
-    const auto known = std::find_if(kAggregates.begin(), kAggregates.end(),
-                                    [&](const AggregateName& entry) { return entry.name == name; });
-    AggregateCall call{{known->function, child(body, "agg_distinct") != nullptr}, {}, {}, position};
-    const bool star = child(body, "agg_star") != nullptr;
-    const Json* const arguments = child(body, "args");
-    const size_t count = arguments == nullptr ? 0 : arguments->Size();
-    if (star && call.spec.function != AggregateFunction::kCount)
-        return fail(fmt::format("{}(*) does not exist", name), position);
-    if (star ? count != 0 : count != 1)
-        return fail(fmt::format("{} takes one argument, not {}", name, count), position, 0,
-                    call.spec.function == AggregateFunction::kCount ? "count(*) counts records" : "");
-    if (call.spec.distinct && call.spec.function != AggregateFunction::kCount)
-        return fail(fmt::format("{}(DISTINCT …) is not supported", name), position, 0,
-                    "count(DISTINCT …) is");
-
-    Scope* const group = std::exchange(scope_, &aggregates_->input);
-    in_aggregate_ = true;
-    std::optional<Type> type;
-    const std::string text(syntax_.source);
-    const auto compile_parts = [&] {
-        if (star) {
-            call.spec.function = AggregateFunction::kCountStar;
-        } else {
-            Term argument;
-            if (!term((*arguments)[0], argument)) return false;
-            if (!coerce_literal(argument, Type::kText)) return false;
-            const bool sums = call.spec.function == AggregateFunction::kSum ||
-                              call.spec.function == AggregateFunction::kAvg;
-            if (sums && argument.type && !is_number(*argument.type))
-                return fail(fmt::format("function {}({}) does not exist", name, type_name(*argument.type)),
-                            position);
-            if (!sums && call.spec.function != AggregateFunction::kCount && argument.type &&
-                (*argument.type == Type::kBool || *argument.type == Type::kJsonb))
-                return fail(fmt::format("function {}({}) does not exist", name, type_name(*argument.type)),
-                            position);
-            type = argument.type;
-            call.arguments.emplace_back(text, std::move(argument.node));
-        }
-        if (const Json* const filter = child(body, "agg_filter")) {
-            Term condition_term;
-            if (!term(*filter, condition_term) || !condition(condition_term)) return false;
-            call.filter.emplace(text, std::move(condition_term.node));
-        }
-        return true;
-    };
-    const bool compiled = compile_parts();
-    in_aggregate_ = false;
-    scope_ = group;
-    if (!compiled) return false;
-
-    switch (call.spec.function) {
-        case AggregateFunction::kCount:
-        case AggregateFunction::kCountStar: type = Type::kInt8; break;
-        case AggregateFunction::kSum:
-            if (type == Type::kInt4) {
-                type = Type::kInt8;
-            } else if (type == Type::kInt8) {
-                type = Type::kNumeric;
-            }
-            break;
-        case AggregateFunction::kAvg:
-            if (type && *type != Type::kFloat8) type = Type::kNumeric;
-            break;
-        default: break;
-    }
-    const auto slot =
-        static_cast<Slot>(aggregates_->first_slot + static_cast<Slot>(aggregates_->calls.size()));
-    aggregates_->calls.push_back(std::move(call));
-    out.node = make_slot(slot, type);
-    out.type = type;
-    out.position = position;
-    out.length = syntax_.token_length(position);
-    return true;
 }
 
 }  // namespace weir::processor::expr

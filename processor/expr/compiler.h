@@ -65,7 +65,14 @@ private:
     bool type_cast(const Json& body, Term& out);
     bool indirection(const Json& body, Term& out);
     bool function_call(const Json& body, Term& out);
-    bool aggregate_call(const Json& body, std::string_view name, size_t position, Term& out);
+    bool aggregate_call(const Json& body, const AggregateFunctionSpec& function, size_t position, Term& out);
+    bool aggregate_arguments(const Json& body, const AggregateFunctionSpec& function, size_t position,
+                             AggregateCall& call, std::optional<Type>& type);
+    bool aggregate_argument(const Json& json, const AggregateFunctionSpec& function, AggregateCall& call,
+                            std::optional<Type>& type);
+    bool aggregate_constant(const Json& json, const AggregateFunctionSpec& function, AggregateSpec& spec);
+    bool aggregate_order(const Json& order, std::string_view name, size_t position, AggregateSpec& spec,
+                         const Json*& by);
     bool value_function(const Json& body, Term& out);
 
     bool terms(const Json* list, std::vector<Term>& out);

@@ -81,6 +81,27 @@ unsigned next_digit(Unsigned128& rest, Unsigned128 divisor) {
     return digit;
 }
 
+// 256 bits, two's complement.
+struct Wide {
+    Unsigned128 low = 0;
+    Unsigned128 high = 0;
+};
+
+Wide wide_product(Int128 a, Int128 b) {
+    const Unsigned128 x = magnitude(a);
+    const Unsigned128 y = magnitude(b);
+    const Unsigned128 mask = ~uint64_t{0};
+    const Unsigned128 low = (x & mask) * (y & mask);
+    const Unsigned128 cross = (x >> 64) * (y & mask) + (low >> 64);  // The magnitudes are below 2^127.
+    const Unsigned128 middle = (x & mask) * (y >> 64) + (cross & mask);
+    Wide result{middle << 64 | (low & mask), (x >> 64) * (y >> 64) + (cross >> 64) + (middle >> 64)};
+    if ((a < 0) != (b < 0)) {
+        result.low = ~result.low + 1;
+        result.high = ~result.high + (result.low == 0 ? 1 : 0);
+    }
+    return result;
+}
+
 }  // namespace
 
 Int128 power_of_ten(int exponent) { return kPowers[static_cast<size_t>(exponent)]; }
@@ -234,6 +255,20 @@ Status divide(const Decimal& a, const Decimal& b, Decimal& out) {
     if (quotient >= limit) return Status::kOverflow;
     const auto mantissa = static_cast<Int128>(quotient);
     out = {negative ? -mantissa : mantissa, static_cast<uint16_t>(scale)};
+    return Status::kOk;
+}
+
+Status multiply_subtract(const Decimal& a, const Decimal& b, const Decimal& c, const Decimal& d,
+                         Decimal& out) {
+    const Wide plus = wide_product(a.mantissa, b.mantissa);
+    const Wide minus = wide_product(c.mantissa, d.mantissa);
+    const Unsigned128 low = plus.low - minus.low;
+    const auto high = static_cast<Int128>(plus.high - minus.high - (plus.low < minus.low ? 1 : 0));
+    const auto mantissa = static_cast<Int128>(low);
+    if (high != (mantissa < 0 ? -1 : 0) || !in_range(mantissa)) return Status::kOverflow;
+    const int scale = a.scale + b.scale;
+    if (scale != c.scale + d.scale || scale > kMaxDecimalScale) return Status::kOverflow;
+    out = {mantissa, static_cast<uint16_t>(scale)};
     return Status::kOk;
 }
 

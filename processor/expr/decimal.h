@@ -58,6 +58,9 @@ inline constexpr int kMaxDecimalScale = 16383;
 [[nodiscard]] Status subtract(const Decimal& a, const Decimal& b, Decimal& out);
 [[nodiscard]] Status multiply(const Decimal& a, const Decimal& b, Decimal& out);
 [[nodiscard]] Status divide(const Decimal& a, const Decimal& b, Decimal& out);
+// a × b − c × d for products of one scale, exactly, though a product alone may need 76 digits.
+[[nodiscard]] Status multiply_subtract(const Decimal& a, const Decimal& b, const Decimal& c, const Decimal& d,
+                                       Decimal& out);
 [[nodiscard]] Status modulo(const Decimal& a, const Decimal& b, Decimal& out);  // Sign of `a`.
 
 [[nodiscard]] int compare_slow(const Decimal& a, const Decimal& b);

@@ -71,10 +71,13 @@ Value decimal_result(Status status, const Decimal& result, Arena& arena) {
 }
 
 Value decimal_sqrt(const Decimal& a, Arena& arena) {
-    if (a.mantissa < 0) return error_value(arena, "cannot take square root of a negative number");
     const int weight = weight_of(a).weight;
     const int result_weight = weight >= 0 ? weight * 4 / 2 + 1 : 1 - (1 - weight * 4) / 2;
-    const int scale = clamp_scale(kMinSignificantDigits - result_weight, a.scale);
+    return decimal_sqrt(a, clamp_scale(kMinSignificantDigits - result_weight, a.scale), arena);
+}
+
+Value decimal_sqrt(const Decimal& a, int scale, Arena& arena) {
+    if (a.mantissa < 0) return error_value(arena, "cannot take square root of a negative number");
     return from_quad(sqrtq(to_quad(a)), scale, arena);
 }
 

@@ -15,6 +15,7 @@ namespace weir::processor::expr {
 
 [[nodiscard]] Value decimal_result(Status status, const Decimal& result, Arena& arena);
 [[nodiscard]] Value decimal_sqrt(const Decimal& a, Arena& arena);
+[[nodiscard]] Value decimal_sqrt(const Decimal& a, int scale, Arena& arena);  // To that many digits.
 [[nodiscard]] Value decimal_ln(const Decimal& a, Arena& arena);
 [[nodiscard]] Value decimal_log(const Decimal& base, const Decimal& a, Arena& arena);
 [[nodiscard]] Value decimal_power(const Decimal& base, const Decimal& exponent, Arena& arena);

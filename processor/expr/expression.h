@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "processor/arena.h"
+#include "processor/expr/aggregate_functions.h"
 #include "processor/value.h"
 
 namespace weir::processor::expr {
@@ -86,17 +87,9 @@ private:
     std::shared_ptr<const Node> root_;  // Shared by the copies in each worker's plan view; immutable.
 };
 
-enum class AggregateFunction : uint8_t { kCountStar, kCount, kSum, kAvg, kMin, kMax };
-
-// What a call computes, apart from the values that it takes.
-struct AggregateSpec {
-    AggregateFunction function;
-    bool distinct = false;
-};
-
 struct AggregateCall {
     AggregateSpec spec;
-    std::vector<Expression> arguments;  // None for count(*).
+    std::vector<Expression> arguments;  // What is taken from records, ORDER BY last; none for count(*).
     std::optional<Expression> filter;   // FILTER (WHERE …).
     size_t position = 0;
 };

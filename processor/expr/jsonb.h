@@ -55,5 +55,7 @@ void append_json_string(std::string_view text, std::string& out);
 // their text as a string, NaN and infinities a string, jsonb is copied as it stands. kError is written as
 // null.
 void append_json(const Value& value, std::string& out);
+// The same as PostgreSQL's to_jsonb() makes it: timestamps in ISO 8601. Not yet canonical.
+void append_json_element(const Value& value, std::string& out);
 
 }  // namespace weir::processor::expr

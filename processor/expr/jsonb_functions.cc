@@ -30,23 +30,11 @@ Value canonical(CallContext& context, const std::string& json) {
     return Value::of_bytes(Type::kJsonb, context.arena.copy(out));
 }
 
-// A value as to_jsonb() makes it: timestamps in ISO 8601.
-void append_element(const Value& value, std::string& out) {
-    if (value.type != Type::kTimestamptz) {
-        append_json(value, out);
-        return;
-    }
-    std::string text = to_text(value);
-    text[text.find(' ')] = 'T';
-    text.insert(text.find("+00") + 3, ":00");
-    out.append("\"").append(text).append("\"");
-}
-
 Value build_array(CallContext& context, Arguments arguments) {
     std::string json = "[";
     for (const Value& value : arguments) {
         if (json.size() > 1) json.push_back(',');
-        append_element(value, json);
+        append_json_element(value, json);
     }
     return canonical(context, json + "]");
 }
@@ -63,7 +51,7 @@ Value build_object(CallContext& context, Arguments arguments) {
         if (i > 0) json.push_back(',');
         append_json_string(to_text(arguments[i]), json);
         json.push_back(':');
-        append_element(arguments[i + 1], json);
+        append_json_element(arguments[i + 1], json);
     }
     return canonical(context, json + "}");
 }
@@ -72,6 +60,17 @@ Value empty_array(CallContext&, Arguments) { return Value::of_bytes(Type::kJsonb
 Value empty_object(CallContext&, Arguments) { return Value::of_bytes(Type::kJsonb, "{}"); }
 
 }  // namespace
+
+void append_json_element(const Value& value, std::string& out) {
+    if (value.type != Type::kTimestamptz) {
+        append_json(value, out);
+        return;
+    }
+    std::string text = to_text(value);
+    text[text.find(' ')] = 'T';
+    text.insert(text.find("+00") + 3, ":00");
+    out.append("\"").append(text).append("\"");
+}
 
 void add_jsonb_functions(std::vector<FunctionSpec>& out) {
     const auto add = [&](std::string_view name, std::string_view signature, uint8_t least, uint8_t most,

@@ -142,5 +142,35 @@ TEST_CASE("aggregates chain: minutes of ten-second sums") {
     CHECK(world.counters.balanced());
 }
 
+TEST_CASE("having: what fails it is filtered, and the ledger says so; a result that fails goes to on_error") {
+    World world(kHead +
+                "on_error: {dead_letter: dlq}\n"
+                "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: 0s}}\n"
+                "streams: {s: {from: o, steps: [{aggregate: {by: k, window: {tumbling: 1s}, "
+                "having: \"max(v) < 100 AND k <> 'b'\", fields: {total: sum(v), each: 6 / min(v)}}}], "
+                "to: out}}\n");
+    for (const char* const row :
+         {R"({"k":"a","t":1,"v":2})", R"({"k":"a","t":2,"v":3})", R"({"k":"b","t":1,"v":2})",
+          R"({"k":"c","t":1,"v":200})", R"({"k":"d","t":3,"v":0})"}) {
+        REQUIRE(world.in("o", "k", row).ok());
+    }
+    REQUIRE(world.shard->finish_input(world.sink).ok());
+    REQUIRE(world.lines().size() == 2);
+    CHECK(world.sink.outputs[0].topic == "dlq");
+    CHECK(world.sink.outputs[0].headers.at("__streams.errors.message") == "division by zero");
+    CHECK(world.lines()[1] ==
+          R"(out a {"k":"a","window_start":0,"window_end":1000,"total":5,"each":3.0000000000000000})");
+    CHECK(world.counters.streams[0].filtered == 2);
+    CHECK(world.counters.balanced());
+    std::string errors;
+    CHECK(plan_of(kHead +
+                      "sources: {o: {topic: o, keyed_by: k}}\n"
+                      "streams: {s: {from: o, steps: [{aggregate: {by: k, window: {tumbling: 1s}, having: "
+                      "sum(v), fields: {n: stdev(v)}}}], to: out}}\n",
+                  &errors) == nullptr);
+    INFO(errors);
+    CHECK(errors.find("did you mean stddev?") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace weir::processor

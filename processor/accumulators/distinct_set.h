@@ -1,6 +1,8 @@
-// The values of one count(DISTINCT x), each as group_key.h writes it, in the order in which they came.
+// The values of one call with DISTINCT, each as group_key.h writes it, in the order in which they came.
 //
-// Memory:  per value its bytes, 4 bytes for where they end and about 8 in the index.
+// Stored:  a part per value, with the value as key and an empty value. A write gives those that are new.
+// Memory:  per value its bytes, 4 bytes for where they end and about 8 in the index. With more than kBytes of
+//          values it is full, and the caller gives the call up.
 // Thread:  the worker that owns the state.
 #pragma once
 
@@ -16,10 +18,11 @@ namespace weir::processor {
 
 class DistinctSet final : public AccumulatorObject {
 public:
-    DistinctSet() : index_(0, Hash{this}, Equal{this}) {}
+    explicit DistinctSet(const CallPlan&) : index_(0, Hash{this}, Equal{this}) {}
 
     // False: it was there.
     bool add(std::string_view value);
+    [[nodiscard]] bool full() const { return bytes_.size() > kBytes; }
     [[nodiscard]] size_t size() const { return ends_.size(); }
     [[nodiscard]] std::string_view operator[](size_t i) const {
         const size_t start = i == 0 ? 0 : ends_[i - 1];
@@ -27,8 +30,12 @@ public:
     }
 
     void write(bool whole, const WritePart& out) override;
-    bool read(std::string_view key, std::string_view value) override;
+    [[nodiscard]] bool read(std::string_view key, std::string_view value) override;
     [[nodiscard]] size_t bytes() const override;
+
+    static constexpr size_t kBytes = 64 << 20;
+    static constexpr std::string_view kFull =
+        "DISTINCT holds more than 64 MiB; approx_count_distinct does not";
 
 private:
     // The index holds numbers of values and finds them by their bytes.

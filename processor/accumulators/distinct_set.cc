@@ -1,4 +1,4 @@
-#include "processor/distinct_set.h"
+#include "processor/accumulators/distinct_set.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
