@@ -149,6 +149,10 @@ void add_streams(const AppStatus& app, const processor::Plan& plan, const proces
                         labels("route", std::to_string(route)), stream.out[route]);
         out.counter("weir_late_records_total", "Records behind their window's end and grace.", plain,
                     stream.late);
+        out.counter("weir_late_dropped_total", "Late records that no stream reads.", plain,
+                    stream.late_dropped);
+        out.counter("weir_late_side_output_total", "Late records that went to <stream>.late.", plain,
+                    stream.late - stream.late_dropped);
         out.counter("weir_expression_errors_total", "Rows whose expression failed.", plain,
                     stream.expression_errors);
         out.counter("weir_windows_closed_total", "Windows that closed.", plain, stream.windows_closed);

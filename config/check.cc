@@ -327,6 +327,7 @@ private:
                 return;
             case Type::kNone:
             case Type::kPath:
+            case Type::kTimezone:
             case Type::kInput:
             case Type::kExpression:
             case Type::kFieldName:

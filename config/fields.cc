@@ -118,12 +118,29 @@ const std::vector<Field>& fields() {
         {.path = "streams.*.steps.aggregate", .map = true, .example = "{by: customer_id, window: {tumbling: 1m}, fields: {orders: count(*)}}", .also = "group window",
          .doc = "One result per group and window: the `by` fields, `window_start` and `window_end` in epoch milliseconds, then `fields`."},
         {.path = "streams.*.steps.aggregate.by", .type = Type::kFieldName, .list = ListForm::kAlso, .default_value = "one group per partition", .example = "customer_id", .also = "group_by key", .doc = "The fields that make a group."},
-        {.path = "streams.*.steps.aggregate.window", .map = true, .required = true, .example = "{tumbling: 1m, grace: 30s}", .doc = "Which records belong together in event time."},
-        {.path = "streams.*.steps.aggregate.window.tumbling", .type = Type::kDuration, .required = true, .min = 1, .max = kYear, .example = "1m", .also = "size tumble", .doc = "Windows of this size, side by side, from the epoch on."},
-        {.path = "streams.*.steps.aggregate.window.offset", .type = Type::kDuration, .max = kYear, .default_value = "0s", .example = "15m", .doc = "Moves the start of every window; less than the size."},
+        {.path = "streams.*.steps.aggregate.window", .type = Type::kEnum, .map = true, .required = true, .values = "none", .example = "{tumbling: 1m, grace: 30s}",
+         .doc = "Which records of a group belong together; `none` is one result per group over all records ever, and needs an early `emit`."},
+        {.path = "streams.*.steps.aggregate.window.tumbling", .type = Type::kDuration, .one_of = true, .min = 1, .max = kYear, .example = "1m", .also = "size tumble", .doc = "Windows of this size, side by side, from the epoch on."},
+        {.path = "streams.*.steps.aggregate.window.hopping", .map = true, .one_of = true, .example = "{size: 1m, step: 10s}", .also = "hop", .doc = "Windows of one size that overlap: a new one begins every step."},
+        {.path = "streams.*.steps.aggregate.window.hopping.size", .type = Type::kDuration, .required = true, .min = 1, .max = kYear, .example = "1m", .doc = "The size of a window."},
+        {.path = "streams.*.steps.aggregate.window.hopping.step", .type = Type::kDuration, .required = true, .min = 1, .max = kYear, .example = "10s", .also = "every advance slide hop", .doc = "The distance of their starts, at most the size."},
+        {.path = "streams.*.steps.aggregate.window.cumulate", .map = true, .one_of = true, .example = "{size: 1d, step: 1h}", .doc = "Windows that begin together and end one step after the other, up to the size: totals so far, as of every step."},
+        {.path = "streams.*.steps.aggregate.window.cumulate.size", .type = Type::kDuration, .required = true, .min = 1, .max = kYear, .example = "1d", .doc = "The size of the last of them."},
+        {.path = "streams.*.steps.aggregate.window.cumulate.step", .type = Type::kDuration, .required = true, .min = 1, .max = kYear, .example = "1h", .doc = "The distance of their ends; the size is a multiple of it."},
+        {.path = "streams.*.steps.aggregate.window.session", .type = Type::kDuration, .one_of = true, .min = 1, .max = kYear, .example = "30m", .also = "gap", .doc = "A window per burst of a group's records: it ends when none comes for this long in event time. A record between two windows joins them."},
+        {.path = "streams.*.steps.aggregate.window.sliding", .type = Type::kDuration, .one_of = true, .min = 1, .max = kYear, .example = "5m", .doc = "A result per record, over the records of its group in this long up to it."},
+        {.path = "streams.*.steps.aggregate.window.count", .type = Type::kInteger, .one_of = true, .min = 1, .max = 1'000'000'000, .example = "100", .doc = "A result per so many records of a group, in the order in which they arrive."},
+        {.path = "streams.*.steps.aggregate.window.max", .type = Type::kDuration, .min = 1, .max = kYear, .default_value = "no limit", .example = "12h", .doc = "The greatest length of a session window; at least its gap."},
+        {.path = "streams.*.steps.aggregate.window.offset", .type = Type::kDuration, .max = kYear, .default_value = "0s", .example = "15m", .doc = "Moves the borders of tumbling, hopping and cumulate windows; less than the size."},
+        {.path = "streams.*.steps.aggregate.window.timezone", .type = Type::kTimezone, .default_value = "UTC", .example = "Europe/Berlin",
+         .doc = "The zone whose days tumbling, hopping and cumulate windows of whole days follow: with daylight saving a day has 23 or 25 hours."},
+        {.path = "streams.*.steps.aggregate.window.time", .type = Type::kEnum, .values = "event processing", .default_value = "event", .example = "processing",
+         .doc = "Which clock tells a record's window: its event time, or the wall clock when it is read. With the latter results depend on when the pipeline runs."},
         {.path = "streams.*.steps.aggregate.window.grace", .type = Type::kDuration, .max = kYear, .default_value = "0s", .example = "30s", .also = "allowed_lateness lateness",
          .doc = "How long after its end a window still takes records. Later ones go to `<stream>.late`."},
-        {.path = "streams.*.steps.aggregate.emit", .type = Type::kEnum, .values = "on_close", .default_value = "on_close", .example = "on_close", .doc = "When results come: once, when the window closes at its end plus `grace`."},
+        {.path = "streams.*.steps.aggregate.emit", .type = Type::kEnum, .map = true, .values = "on_close on_watermark on_update changes", .default_value = "on_close", .example = "on_watermark",
+         .doc = "When results come: once, when the window closes at its end plus `grace`; at its end, and anew when late records within `grace` change it; at every change, the latest per commit; or as changes, with what they replace. See [windows.md](windows.md)."},
+        {.path = "streams.*.steps.aggregate.emit.every", .type = Type::kDuration, .required = true, .min = 1, .max = kYear, .example = "5s", .doc = "Results that changed, at most this long after they did, and the final one at the close."},
         {.path = "streams.*.steps.aggregate.fields", .map = true, .required = true, .example = "{orders: count(*), revenue: sum(amount)}", .also = "select aggregates", .doc = "The results' fields."},
         {.path = "streams.*.steps.aggregate.fields.*", .type = Type::kExpression, .example = "sum(amount) FILTER (WHERE amount > 0)", .doc = "An expression over aggregate functions."},
         {.path = "streams.*.steps.aggregate.having", .type = Type::kExpression, .default_value = "true", .example = "count(*) >= 3", .doc = "Which results go on: a condition over aggregate functions and the fields of `by`. The others count as filtered."},
@@ -198,6 +215,7 @@ std::string_view type_name(Type type) {
         case Type::kDuration: return "a duration such as 250ms, 5s or 1m30s";
         case Type::kStart:
             return "earliest, latest, an instant such as 2026-01-01T00:00:00Z, or a time ago such as -1h";
+        case Type::kTimezone: return "a time zone such as Europe/Berlin";
         case Type::kInteger: return "a whole number";
         case Type::kOrdinal: return "a whole number, or a name that ends in -<number>";
         case Type::kEnum: return "one of a few words";

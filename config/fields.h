@@ -24,6 +24,7 @@ enum class Type : uint8_t {
     kFieldName,
     kDuration,
     kStart,
+    kTimezone,
     kInteger,
     kOrdinal,
     kEnum,

@@ -327,12 +327,62 @@ private:
         aggregate.fields = expressions(node.find("fields"));
         aggregate.having = expression(node, "having");
         if (const Node* window = node.find("window")) {
+            aggregate.window = read_window(*window);
             aggregate.window.mark = key_mark(node, "window");
-            read_duration(*window, "tumbling", aggregate.window.size_ms);
-            read_duration(*window, "offset", aggregate.window.offset_ms);
-            read_duration(*window, "grace", aggregate.window.grace_ms);
+        }
+        if (const Node* emit = node.find("emit")) {
+            aggregate.emit = read_emit(*emit);
+            aggregate.emit.mark = key_mark(node, "emit");
         }
         return aggregate;
+    }
+
+    static Window read_window(const Node& node) {
+        Window window;
+        if (node.is_scalar()) {
+            if (node.value == "none") window.kind = Window::Kind::kNone;
+            return window;
+        }
+        const auto is = [&](const char* key, Window::Kind kind) {
+            const Node* const found = node.find(key);
+            if (found == nullptr) return;
+            window.kind = kind;
+            if (found->is_map()) {
+                read_duration(*found, "size", window.size_ms);
+                read_duration(*found, "step", window.step_ms);
+            } else if (kind == Window::Kind::kCount) {
+                window.count = parse_integer(found->value).value_or(0);
+            } else {
+                read_duration(node, key, window.size_ms);
+            }
+        };
+        is("tumbling", Window::Kind::kTumbling);
+        is("hopping", Window::Kind::kHopping);
+        is("cumulate", Window::Kind::kCumulate);
+        is("session", Window::Kind::kSession);
+        is("sliding", Window::Kind::kSliding);
+        is("count", Window::Kind::kCount);
+        read_duration(node, "max", window.max_ms);
+        read_duration(node, "offset", window.offset_ms);
+        read_duration(node, "grace", window.grace_ms);
+        window.timezone = scalar(node, "timezone");
+        if (scalar(node, "time") == "processing") window.time = Window::Time::kProcessing;
+        return window;
+    }
+
+    static Emit read_emit(const Node& node) {
+        Emit emit;
+        if (node.is_map()) {
+            emit.kind = Emit::Kind::kEvery;
+            read_duration(node, "every", emit.every_ms);
+        } else if (node.value == "on_watermark") {
+            emit.kind = Emit::Kind::kOnWatermark;
+        } else if (node.value == "on_update") {
+            emit.kind = Emit::Kind::kOnUpdate;
+        } else if (node.value == "changes") {
+            emit.kind = Emit::Kind::kChanges;
+        }
+        return emit;
     }
 
     [[nodiscard]] Route read_route(const Node& node) const {

@@ -136,19 +136,40 @@ struct ExplodeStep {  // One record per element; the element replaces the field,
     std::string as;  // Empty: the field itself.
 };
 
-struct TumblingWindow {
-    int64_t size_ms = 0;
+// Which records of a group belong together. What a kind does not use stays 0.
+struct Window {
+    enum class Kind : uint8_t { kTumbling, kHopping, kCumulate, kSession, kSliding, kCount, kNone };
+    enum class Time : uint8_t { kEvent, kProcessing };
+
+    Kind kind = Kind::kTumbling;
+    Time time = Time::kEvent;
+    int64_t size_ms = 0;  // Session: the gap that ends it.
+    int64_t step_ms = 0;  // Hopping, cumulate.
+    int64_t max_ms = 0;   // Session: its greatest length; 0: any.
+    int64_t count = 0;    // Records of a count window.
     int64_t offset_ms = 0;
     int64_t grace_ms = 0;
+    std::string timezone;  // IANA name; empty: UTC, and days of 24 hours.
+    Mark mark;
+
+    // Windows whose borders do not depend on the records.
+    [[nodiscard]] bool is_grid() const { return kind <= Kind::kCumulate; }
+    // Records are told apart by time, so they can be late.
+    [[nodiscard]] bool is_timed() const { return kind <= Kind::kSliding; }
+};
+
+struct Emit {
+    enum class Kind : uint8_t { kOnClose, kOnWatermark, kEvery, kOnUpdate, kChanges };
+
+    Kind kind = Kind::kOnClose;
+    int64_t every_ms = 0;
     Mark mark;
 };
 
-enum class Emit : uint8_t { kOnClose };
-
 struct AggregateStep {
     std::vector<Text> by;  // Field paths; may be empty: one group per shard.
-    TumblingWindow window;
-    Emit emit = Emit::kOnClose;
+    Window window;
+    Emit emit;
     std::vector<NamedExpression> fields;
     std::optional<Text> having;
     Mark mark;

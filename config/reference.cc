@@ -4,6 +4,7 @@
 
 #include <iterator>
 #include <string_view>
+#include <vector>
 
 #include "config/fields.h"
 
@@ -54,6 +55,19 @@ std::string takes(const Field& field) {
     return out;
 }
 
+// "`topic` and `file`": the siblings of which one must be given.
+std::string alternatives(const Field& field) {
+    std::vector<std::string> names;
+    const std::string_view parent = field.path.substr(0, field.path.rfind('.'));
+    for (const Field& sibling : fields()) {
+        const bool same = sibling.path.substr(0, sibling.path.rfind('.')) == parent;
+        if (same && sibling.one_of) names.push_back(fmt::format("`{}`", last_segment(sibling.path)));
+    }
+    const std::string last = names.back();
+    names.pop_back();
+    return fmt::format("{} and {}", fmt::join(names, ", "), last);
+}
+
 }  // namespace
 
 std::string reference_page() {
@@ -66,7 +80,7 @@ std::string reference_page() {
         fmt::format_to(std::back_inserter(out), "\n### `{}`\n\n{}\n\n- takes: {}\n", display_path(field.path),
                        field.doc, takes(field));
         if (field.required) out += "- required\n";
-        if (field.one_of) out += "- exactly one of `topic` and `file` is required\n";
+        if (field.one_of) out += fmt::format("- exactly one of {} is required\n", alternatives(field));
         if (!field.default_value.empty()) out += fmt::format("- default: {}\n", field.default_value);
         out += fmt::format("- example: `{}: {}`\n- since: {}\n",
                            last_segment(field.path) == "*" ? "<name>" : last_segment(field.path),

@@ -58,6 +58,7 @@ std::string scalar_schema(const Field& field) {
         case Type::kProperty: return R"({"type": ["string", "number", "boolean", "null"]})";
         case Type::kNone:
         case Type::kPath:
+        case Type::kTimezone:
         case Type::kInput:
         case Type::kFieldName:
         case Type::kStart:

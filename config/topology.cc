@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 #include <string_view>
 #include <variant>
@@ -13,6 +14,8 @@ namespace weir::config {
 namespace {
 
 constexpr std::string_view kLate = ".late";
+constexpr int64_t kDay = 86'400'000;
+constexpr int64_t kMostPanes = 10'000;  // Of one window: what its result costs.
 
 // "orders" of "orders.late"; the name itself otherwise.
 std::string_view base_name(std::string_view from) {
@@ -97,11 +100,65 @@ private:
 
     void check_window(const Step& step) {
         const auto* const aggregate = std::get_if<AggregateStep>(&step.step);
-        if (aggregate == nullptr || aggregate->window.size_ms == 0) return;
-        if (aggregate->window.offset_ms >= aggregate->window.size_ms) {
-            diagnostics_.error("W0023", aggregate->window.mark,
-                               "the window's `offset` is not smaller than its size", "",
+        if (aggregate == nullptr) return;
+        const Window& window = aggregate->window;
+        const auto refuse = [&](const std::string& message, const std::string& help) {
+            diagnostics_.error("W0061", window.mark, message, "", help);
+        };
+        const bool known = window.is_timed() ? window.size_ms > 0 : true;
+        if (!known) return;  // Told by the field checks.
+        check_steps(window, refuse);
+        if (window.offset_ms > 0 && !window.is_grid()) {
+            refuse("`offset` moves tumbling, hopping and cumulate windows only", "remove it");
+        } else if (window.offset_ms >= window.size_ms && window.is_grid()) {
+            diagnostics_.error("W0023", window.mark, "the window's `offset` is not smaller than its size", "",
                                "an offset of one size moves nothing: take the remainder");
+        }
+        if (window.max_ms > 0 && (window.kind != Window::Kind::kSession || window.max_ms < window.size_ms)) {
+            refuse("`max` limits session windows, and is at least their gap", "");
+        }
+        if (!window.timezone.empty()) check_days(window, refuse);
+        const bool processing = window.time == Window::Time::kProcessing;
+        if (processing && !window.is_timed()) {
+            refuse("count windows and `none` do not go by time", "remove `time`");
+        }
+        if (window.grace_ms > 0 && (processing || !window.is_timed())) {
+            refuse("`grace` is for windows in event time: elsewhere no record is late", "remove it");
+        }
+        const Emit::Kind emit = aggregate->emit.kind;
+        const Mark mark = aggregate->emit.mark.line > 0 ? aggregate->emit.mark : window.mark;
+        const bool waits = emit == Emit::Kind::kOnClose || emit == Emit::Kind::kOnWatermark;
+        if (window.kind == Window::Kind::kNone && waits) {
+            diagnostics_.error("W0061", mark, "without windows nothing ever closes", "",
+                               "`emit` is on_update, changes or {every: …} here");
+        } else if (window.kind == Window::Kind::kCount && emit == Emit::Kind::kOnWatermark) {
+            diagnostics_.error("W0061", mark, "a count window does not wait for a watermark", "",
+                               "on_close gives its result as soon as it is full");
+        }
+    }
+
+    template <class Refuse>
+    static void check_steps(const Window& window, const Refuse& refuse) {
+        if (window.step_ms == 0) return;
+        if (window.step_ms > window.size_ms) {
+            refuse("`step` is larger than `size`: records between windows would be in none",
+                   "for windows side by side use `tumbling`");
+        } else if (window.kind == Window::Kind::kCumulate && window.size_ms % window.step_ms != 0) {
+            refuse("`size` is not a multiple of `step`", "");
+        } else if (window.size_ms / std::gcd(window.size_ms, window.step_ms) > kMostPanes) {
+            refuse(fmt::format("a window would consist of more than {} parts", kMostPanes),
+                   "`size` and `step` share no larger unit: choose rounder ones");
+        }
+    }
+
+    template <class Refuse>
+    static void check_days(const Window& window, const Refuse& refuse) {
+        const bool steps = window.kind == Window::Kind::kHopping && window.step_ms % kDay != 0;
+        if (!window.is_grid() || window.size_ms % kDay != 0 || steps) {
+            refuse("`timezone` is for tumbling, hopping and cumulate windows of whole days",
+                   "other windows are the same in every zone, or move with `offset`");
+        } else if (window.offset_ms >= kDay) {
+            refuse("with `timezone` the `offset` is within one day", "");
         }
     }
 

@@ -2,53 +2,63 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "processor/executor.h"
 #include "processor/group_key.h"
 #include "processor/shard.h"
 
 namespace weir::processor {
+namespace {
+
+constexpr uint8_t kClocksVersion = 2;
+constexpr std::string_view kClocksKey = "w";
+constexpr int64_t kLogLateEveryMs = 60'000;
+
+}  // namespace
+
+Aggregate::Aggregate(const Graph& graph, StageId id)
+    : stage_(graph.stages[id]),
+      id_(id),
+      processing_time_(stage_.window.time == config::Window::Time::kProcessing),
+      accumulators_(stage_.calls),
+      results_(stage_, accumulators_, *this),
+      windows_(Windows::make(stage_, accumulators_, results_, *this)) {}
+
 Result<void> Aggregate::accumulate(Executor& executor, const Node& node, const AccumulateNode& input,
-                                   const Batch& batch, Rows rows) {
-    WEIR_TRY(split_late(executor, node, input, batch, rows));
-    if (rows_.empty()) return {};
-    WEIR_TRY(evaluate(executor, node, input, batch));
-    find_groups();
-    for (size_t i = 0; i < calls_.size(); ++i) {
-        const CallRows& call = calls_[i];
-        const Rows taken = call.filtered ? Rows(call.rows) : Rows(rows_);
-        state_.accumulators().accumulate(i, {taken, call.arguments, batch.times, cells_, stores_});
+                                   Batch& batch, Rows rows) {
+    executor_ = &executor;
+    // Windows' results come without watermarks: a stage before never lets them go too late for this one.
+    Watermarks::Before before{};
+    const bool can_be_late = stage_.window.is_timed() && !processing_time_ && !batch.watermarks.empty();
+    if (can_be_late) before = executor.watermarks().before(id_, batch.partition);
+    if (processing_time_) windows_->advance(std::max(windows_->now(), executor.wall_ms()), Reason::kTimer);
+
+    split_late(batch, rows, can_be_late ? &before : nullptr);
+    if (!rows_.empty()) {
+        WEIR_TRY(evaluate(executor, node, input, batch));
+        place(batch, can_be_late ? &before : nullptr);
+        WEIR_TRY(taken_);
+        executor.counters(node.stream).merged += rows_.size();
+        if (stage_.emit.kind == config::Emit::Kind::kEvery && show_at_ms_ == kEndOfTime &&
+            windows_->has_changed()) {
+            show_at_ms_ = executor.wall_ms() + stage_.emit.every_ms;
+        }
     }
-    executor.counters(node.stream).merged += rows_.size();
-    return {};
+    return late_.empty() ? Result<void>{} : tell_late(executor, node, input, batch, before);
 }
 
-Result<void> Aggregate::split_late(Executor& executor, const Node& node, const AccumulateNode& input,
-                                   const Batch& batch, Rows rows) {
-    rows_.clear();
+// By time alone; a session's records may still turn out to be late in place().
+void Aggregate::split_late(const Batch& batch, Rows rows, const Watermarks::Before* before) {
     late_.clear();
-    starts_.resize(batch.row_count);
-    // Windows' results come without watermarks: a stage before never lets them go too late for this one.
-    const bool can_be_late = !batch.watermarks.empty();
-    Watermarks::Before before{};
-    if (can_be_late) before = executor.watermarks().before(id_, batch.partition);
-    const int64_t closes_after = stage_.window.size_ms + stage_.window.grace_ms;
-    EventTime start = 0;
-    EventTime end = 0;  // Of the window that the previous row was in.
-    for (const uint32_t row : rows) {
-        const EventTime time = batch.times[row];
-        if (time < start || time >= end) {
-            start = state_.start_of(time);
-            end = start + stage_.window.size_ms;
-        }
-        if (can_be_late && before.at(batch.watermarks[row]) >= start + closes_after) [[unlikely]] {
-            late_.push_back(row);
-            continue;
-        }
-        starts_[row] = start;
-        rows_.push_back(row);
+    if (before == nullptr) {
+        rows_.assign(rows.begin(), rows.end());
+        return;
     }
-    executor.counters(node.stream).late += late_.size();
-    return executor.run(input.late, late_);
+    rows_.clear();
+    for (const uint32_t row : rows) {
+        const bool late = before->at(batch.watermarks[row]) >= windows_->late_from(batch.times[row]);
+        (late ? late_ : rows_).push_back(row);
+    }
 }
 
 // Everything that can fail for a row is computed before any state changes.
@@ -93,12 +103,12 @@ Result<void> Aggregate::evaluate(Executor& executor, const Node& node, const Acc
         for (size_t k = 0; k < argument_count; ++k) {
             call.arguments[k] =
                 &executor.evaluate(input.calls[i].arguments[k], batch, rows, call.scratch[k]);
-            const unsigned accepted = state_.accumulators().accepts(i, k);
+            const unsigned accepted = accumulators_.accepts(i, k);
             for (const uint32_t row : rows) {
                 const Value& value = (*call.arguments[k])[row];
                 if ((accepted >> static_cast<unsigned>(value.type) & 1) != 0) [[likely]]
                     continue;
-                fail(row, value.is_error() ? value.bytes() : state_.accumulators().refusal(i));
+                fail(row, value.is_error() ? value.bytes() : accumulators_.refusal(i));
             }
         }
     }
@@ -118,63 +128,217 @@ Result<void> Aggregate::evaluate(Executor& executor, const Node& node, const Acc
     return {};
 }
 
-void Aggregate::find_groups() {
+void Aggregate::place(const Batch& batch, const Watermarks::Before* before) {
     const size_t size = rows_.empty() ? 0 : rows_.back() + size_t{1};
     cells_.resize(size);
     stores_.resize(size);
+    placing_ = &batch;
+    settled_ = 0;
+    skips_late_ = false;
+    for (CallRows& call : calls_) call.settled = 0;
+    EventTime due = windows_->next_due();
     for (const uint32_t row : rows_) {
+        placed_end_ = row;
+        EventTime watermark = windows_->now();
+        if (before != nullptr) {
+            // Exactly as if the records had come one by one: what is due before this one is done first.
+            watermark = before->at(batch.watermarks[row]);
+            if (watermark >= due && watermark != kNoTime) [[unlikely]] {
+                windows_->advance(watermark, Reason::kWatermark);
+            }
+        }
         key_.clear();
         for (const Column* by : by_) append_group_key((*by)[row], key_);
-        Window& window = state_.window(starts_[row]);
-        Group& group = window.group(key_, hash_group_key(key_));
-        window.touch(group);
-        cells_[row] = group.cells();
-        stores_[row] = &window.store();
-    }
-}
-
-Result<bool> Aggregate::close_due(Executor& executor, EventTime watermark) {
-    bool closed = false;
-    for (Window* window = state_.first(); window != nullptr && state_.closes_at(*window) <= watermark;
-         window = state_.first()) {
-        for (size_t first = 0; first < window->size(); first += kSliceRows) {
-            WEIR_TRY(emit(executor, *window, first, std::min(kSliceRows, window->size() - first)));
+        const EventTime time = processing_time_ ? windows_->now() : batch.times[row];
+        const Place place = windows_->place(key_, hash_group_key(key_), time, watermark);
+        due = windows_->next_due();
+        if (place.group == nullptr) [[unlikely]] {
+            late_.push_back(row);
+            cells_[row] = nullptr;
+            skips_late_ = true;
+            continue;
         }
-        state_.close(*window);
-        ++executor.counters(stage_.stream).windows_closed;
-        closed = true;
+        cells_[row] = place.group->cells();
+        stores_[row] = place.store;
     }
-    return closed;
+    placed_end_ = static_cast<uint32_t>(size);
+    settle();
+    placing_ = nullptr;
+    if (skips_late_) std::erase_if(rows_, [&](uint32_t row) { return cells_[row] == nullptr; });
 }
 
-Result<void> Aggregate::emit(Executor& executor, Window& window, size_t first, size_t count) {
-    Batch& batch = executor.begin_slice(stage_.frame, count);
-    const EventTime end = state_.end_of(window);
+void Aggregate::settle() {
+    if (placing_ == nullptr) return;
+    // The rows of one list that were placed since the last time.
+    const auto segment = [&](const std::vector<uint32_t>& rows, size_t& settled) {
+        const auto first = rows.begin() + static_cast<ptrdiff_t>(settled);
+        const auto last = std::lower_bound(first, rows.end(), placed_end_);
+        settled = static_cast<size_t>(last - rows.begin());
+        if (!skips_late_) return Rows(first, last);
+        segment_.clear();
+        std::copy_if(first, last, std::back_inserter(segment_),
+                     [&](uint32_t row) { return cells_[row] != nullptr; });
+        return Rows(segment_);
+    };
+    const size_t settled_before = settled_;
+    for (size_t i = 0; i < calls_.size(); ++i) {
+        CallRows& call = calls_[i];
+        size_t settled = settled_before;
+        const Rows rows = call.filtered ? segment(call.rows, call.settled) : segment(rows_, settled);
+        if (!rows.empty()) {
+            accumulators_.accumulate(i, {rows, call.arguments, placing_->times, cells_, stores_});
+        }
+    }
+    static_cast<void>(segment(rows_, settled_));
+    windows_->settled();
+}
+
+Result<void> Aggregate::tell_late(Executor& executor, const Node& node, const AccumulateNode& input,
+                                  Batch& batch, const Watermarks::Before& before) {
+    StreamCounters& counters = executor.counters(node.stream);
+    counters.late += late_.size();
+    batch.late_by_ms.resize(batch.row_count);
+    for (const uint32_t row : late_) {
+        const EventTime watermark =
+            batch.watermarks.empty() ? windows_->now() : before.at(batch.watermarks[row]);
+        batch.late_by_ms[row] = watermark - batch.times[row];
+    }
+    if (executor.wall_ms() - logged_wall_ms_ >= kLogLateEveryMs) {
+        logged_wall_ms_ = executor.wall_ms();
+        const uint32_t row = late_.front();
+        log_info("records are too late for their windows: step={} event_time={} late_by_ms={} {}",
+                 stage_.step, batch.times[row], batch.late_by_ms[row],
+                 input.late.empty() ? "dropped" : "to the late stream");
+    }
+    if (input.late.empty()) counters.late_dropped += late_.size();
+    return executor.run(input.late, late_);
+}
+
+Result<bool> Aggregate::advance(Executor& executor, EventTime watermark, bool idle) {
+    executor_ = &executor;
+    const bool ended = watermark == kEndOfTime;
+    const EventTime before = windows_->now();
+    if (processing_time_ && !ended) {
+        windows_->advance(std::max(before, executor.wall_ms()), Reason::kTimer);
+    } else if (watermark > before) {
+        windows_->advance(watermark, idle ? Reason::kIdle : Reason::kWatermark);
+        // Records of a later run still find the wall clock's time.
+        if (processing_time_) windows_->restore_now(before);
+    }
+    bool changed = false;
+    if (stage_.emit.kind == config::Emit::Kind::kEvery && (ended || executor.wall_ms() >= show_at_ms_)) {
+        windows_->show_changed();
+        show_at_ms_ = kEndOfTime;
+        changed = true;
+    }
+    const uint64_t closed = windows_->take_closed();
+    executor.counters(stage_.stream).windows_closed += closed;
+    changed = changed || closed > 0 || !results_.waiting().empty();
+    WEIR_TRY(emit(executor));
+    return changed;
+}
+
+Result<void> Aggregate::finish_epoch(Executor& executor) {
+    using Kind = config::Emit::Kind;
+    const Kind kind = stage_.emit.kind;
+    if (kind != Kind::kOnWatermark && kind != Kind::kOnUpdate && kind != Kind::kChanges) return {};
+    executor_ = &executor;
+    windows_->show_changed();
+    return emit(executor);
+}
+
+int64_t Aggregate::next_wall_ms() {
+    return processing_time_ ? std::min(show_at_ms_, windows_->next_due()) : show_at_ms_;
+}
+
+void Aggregate::take_results() {
+    if (taken_.ok()) taken_ = emit(*executor_);
+    results_.clear();
+}
+
+Result<void> Aggregate::emit(Executor& executor) {
+    WEIR_TRY(taken_);
+    const size_t count = results_.waiting().size();
+    for (size_t first = 0; first < count; first += kSliceRows)
+        WEIR_TRY(emit_slice(executor, first, std::min(kSliceRows, count - first)));
+    results_.clear();
+    return {};
+}
+
+Result<void> Aggregate::emit_slice(Executor& executor, size_t first, size_t count) {
+    // While rows are placed their batch is in use.
+    Batch& batch = placing_ == nullptr ? executor.begin_slice(stage_.frame, count)
+                                       : executor.begin_nested_slice(stage_.frame, count);
     std::fill_n(batch.records.begin(), count, nullptr);
-    std::fill_n(batch.times.begin(), count, end - 1);
     batch.watermarks.clear();
+    batch.results.resize(count);
     const auto column = [&](expr::Slot slot) -> Column& { return batch.columns[static_cast<size_t>(slot)]; };
     result_rows_.resize(count);
     for (uint32_t row = 0; row < count; ++row) {
         result_rows_[row] = row;
-        Group& group = *window.groups()[first + row];
-        ByteReader key(group.key());
+        const WindowResult& result = results_.waiting()[first + row];
+        batch.times[row] = result.time;
+        batch.results[row] = result.meta;
+        ByteReader key(result.key);
         for (size_t i = 0; i < stage_.by.size(); ++i) batch.columns[i][row] = read_group_key(key);
-        column(stage_.window_start)[row] = Value::of_int8(window.start());
-        column(stage_.window_end)[row] = Value::of_int8(end);
+        if (stage_.window_start >= 0) {
+            column(stage_.window_start)[row] = Value::of_int8(result.start);
+            column(stage_.window_end)[row] = Value::of_int8(result.end);
+        }
         for (size_t i = 0; i < stage_.calls.size(); ++i) {
-            column(stage_.first_call + static_cast<expr::Slot>(i))[row] =
-                state_.accumulators().result(i, group.cells(), window.store(), executor.arena());
+            column(stage_.first_call + static_cast<expr::Slot>(i))[row] = results_.value(first + row, i);
         }
     }
-    StreamCounters& counters = executor.counters(stage_.stream);
-    counters.derived += count;
+    executor.counters(stage_.stream).derived += count;
     for (const ResultField& field : stage_.fields) {
         Column& values = column(field.slot);
         const Column& computed = executor.evaluate(field.result, batch, result_rows_, values);
         if (&computed != &values) std::copy_n(computed.begin(), count, values.begin());
     }
     return executor.run(stage_.next, result_rows_);
+}
+
+void Aggregate::write_changes(EventTime watermark, state::DeltaWriter& out) {
+    windows_->write_changes(out);
+    results_.write_changes(out);
+    std::string row;
+    put_le<uint8_t>(row, kClocksVersion);
+    put_le<int64_t>(row, processing_time_ ? windows_->now() : std::max(watermark, windows_->now()));
+    put_le<int64_t>(row, show_at_ms_);
+    if (row == stored_clocks_) return;
+    out.put(stage_.table, kClocksKey, row);
+    stored_clocks_ = row;
+}
+
+Result<void> Aggregate::restore(uint32_t table, std::string_view key, std::string_view value,
+                                EventTime& watermark) {
+    const Error unreadable{Code::kCorrupt,
+                           "state of " + stage_.step + " is not in a format this version reads"};
+    if (table == stage_.table && key == kClocksKey) {
+        ByteReader in(value);
+        const auto version = in.le<uint8_t>();
+        const auto clock = in.le<int64_t>();
+        show_at_ms_ = in.le<int64_t>();
+        if (in.failed() || !in.done() || version != kClocksVersion) return unreadable;
+        stored_clocks_ = value;
+        windows_->restore_now(clock);
+        if (!processing_time_) watermark = clock;
+        return {};
+    }
+    bool good = key.size() >= kPrefixBytes;
+    if (good && table == stage_.table) {
+        good = windows_->restore_group(key, value);
+    } else if (good && table == stage_.table + kPartTable) {
+        good = windows_->restore_part(key, value);
+    } else if (good) {
+        good = table == stage_.table + kShownTable && results_.restore(key, value);
+    }
+    return good ? Result<void>{} : Result<void>(unreadable);
+}
+
+void Aggregate::restore_erased(uint32_t table, std::string_view key) {
+    if (table == stage_.table) windows_->restore_erased(key);
+    if (table == stage_.table + kShownTable) results_.restore_erased(key);
 }
 
 }  // namespace weir::processor

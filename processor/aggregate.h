@@ -1,71 +1,109 @@
-// One aggregate in one shard: takes rows into the groups of their windows, and turns closed windows into
-// rows.
+// One aggregate in one shard: takes rows into the groups of their windows, and turns what the windows say
+// into rows. Which windows there are, when they are shown and what is late: docs/windows.md.
 //
-//   late    a row is late when the stage's watermark before it is at or past its window's end + grace; it
-//   goes
-//           to `<stream>.late` and is counted.
-//   close   a window closes when the stage's watermark reaches its end + grace: windows in order of their
-//   end,
-//           groups in order of their first record.
+//   late     tested against the stage's watermark before the row: it goes to `<stream>.late`, or nowhere when
+//            nobody reads that, and is counted.
+//   clocks   the stage's watermark; with `time: processing` the wall clock at the poll, which never goes back
+//            here; with `emit: {every: …}` also the wall time at which changes are shown. They are state.
+//
+// Stored form: as windows.h and results.h say, and table T, key "w": version(u8) clock(i64) show_at(i64).
 //
 // Thread:  the worker that owns the shard.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "processor/batch.h"
 #include "processor/graph.h"
+#include "processor/results.h"
 #include "processor/watermark.h"
-#include "processor/window_state.h"
+#include "processor/windows.h"
 
 namespace weir::processor {
 
 class Executor;
 
-class Aggregate {
+class Aggregate final : private Settler, private ResultTaker {
 public:
-    Aggregate(const Graph& graph, StageId id) : stage_(graph.stages[id]), id_(id), state_(stage_) {}
+    Aggregate(const Graph& graph, StageId id);
 
+    // `batch` is the node's.
     [[nodiscard]] Result<void> accumulate(Executor& executor, const Node& node, const AccumulateNode& input,
-                                          const Batch& batch, Rows rows);
-    // True when a window closed.
-    [[nodiscard]] Result<bool> close_due(Executor& executor, EventTime watermark);
+                                          Batch& batch, Rows rows);
+    // Fires and closes what is due; true when that changed something.
+    [[nodiscard]] Result<bool> advance(Executor& executor, EventTime watermark, bool idle);
+    // Shows what an epoch has to show before it is committed.
+    [[nodiscard]] Result<void> finish_epoch(Executor& executor);
 
-    [[nodiscard]] WindowState& state() { return state_; }
-    [[nodiscard]] const WindowState& state() const { return state_; }
+    // The stage's clock at which something is due next; kEndOfTime: nothing until records come.
+    [[nodiscard]] EventTime next_due() { return windows_->next_due(); }
+    // The same for the wall clock.
+    [[nodiscard]] int64_t next_wall_ms();
+    [[nodiscard]] bool processing_time() const { return processing_time_; }
+    [[nodiscard]] EventTime clock() const { return windows_->now(); }
+
+    [[nodiscard]] uint64_t open_windows() const { return windows_->open_windows(); }
+    [[nodiscard]] uint64_t groups() const { return windows_->groups(); }
+    [[nodiscard]] uint64_t bytes() const { return windows_->bytes() + results_.bytes(); }
+
+    void write_changes(EventTime watermark, state::DeltaWriter& out);
+    // `table` is one of the stage's. Sets `watermark` when the row holds that.
+    [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
+                                       EventTime& watermark);
+    // Of one key, or all that begin with a prefix.
+    void restore_erased(uint32_t table, std::string_view key);
 
 private:
     struct CallRows {
         std::vector<const Column*> arguments;
         bool filtered = false;       // `rows` instead of all rows.
         std::vector<uint32_t> rows;  // That pass FILTER.
+        size_t settled = 0;          // So many of them are in their cells.
         Column filter_scratch;
         std::vector<Column> scratch;
     };
 
-    [[nodiscard]] Result<void> split_late(Executor& executor, const Node& node, const AccumulateNode& input,
-                                          const Batch& batch, Rows rows);
+    void split_late(const Batch& batch, Rows rows, const Watermarks::Before* before);
     [[nodiscard]] Result<void> evaluate(Executor& executor, const Node& node, const AccumulateNode& input,
                                         const Batch& batch);
-    void find_groups();
-    [[nodiscard]] Result<void> emit(Executor& executor, Window& window, size_t first, size_t count);
+    void place(const Batch& batch, const Watermarks::Before* before);
+    void settle() override;
+    void take_results() override;
+    [[nodiscard]] Result<void> tell_late(Executor& executor, const Node& node, const AccumulateNode& input,
+                                         Batch& batch, const Watermarks::Before& before);
+    [[nodiscard]] Result<void> emit(Executor& executor);
+    [[nodiscard]] Result<void> emit_slice(Executor& executor, size_t first, size_t count);
 
     const Stage& stage_;
     const StageId id_;
-    WindowState state_;
+    const bool processing_time_;
+    Accumulators accumulators_;
+    Results results_;
+    std::unique_ptr<Windows> windows_;
+    int64_t show_at_ms_ = kEndOfTime;  // Wall time; kEndOfTime: nothing to show.
+    std::string stored_clocks_;
+
+    Executor* executor_ = nullptr;  // During a call.
+    Result<void> taken_;            // Whether results could be written in the middle of it.
     std::vector<uint32_t> rows_;  // Neither late nor failed.
     std::vector<uint32_t> late_;
-    std::vector<EventTime> starts_;  // By row.
-    std::vector<Accumulator*> cells_;        // By row: those of its group.
+    std::vector<Accumulator*> cells_;        // By row: those of its group; null: late.
     std::vector<AccumulatorStore*> stores_;  // By row.
+    const Batch* placing_ = nullptr;         // Rows of it may be placed and not settled …
+    uint32_t placed_end_ = 0;                // … all before this one are placed …
+    size_t settled_ = 0;                     // … and so many of rows_ are settled.
+    bool skips_late_ = false;
+    std::vector<uint32_t> segment_;
     std::vector<const Column*> by_;
     std::vector<Column> by_scratch_;
     std::vector<CallRows> calls_;
     std::vector<std::string_view> failures_;  // By row; data() is null for good rows.
     std::string key_;
     std::vector<uint32_t> result_rows_;
+    int64_t logged_wall_ms_ = 0;
 };
 
 }  // namespace weir::processor

@@ -19,6 +19,17 @@ namespace weir::processor {
 
 using Rows = std::span<const uint32_t>;  // Selected rows, ascending.
 
+// Why a window's result was given; what it does to the one before.
+enum class Reason : uint8_t { kWatermark, kIdle, kTimer, kLate, kUpdate, kCount };
+enum class Op : uint8_t { kNone, kInsert, kUpdateBefore, kUpdateAfter, kDelete, kTombstone };
+
+struct ResultMeta {
+    Reason reason = Reason::kWatermark;
+    Op op = Op::kNone;
+    EventTime watermark = kNoTime;  // The stage's clock then.
+    int64_t records = 0;            // So many are in it.
+};
+
 struct Batch {
     size_t row_count = 0;
     std::vector<Column> columns;              // By slot; each holds at least row_count values.
@@ -26,6 +37,8 @@ struct Batch {
     std::vector<EventTime> times;             // Event time, already checked.
     // The partition's watermark before the record; empty for windows' results, which are never late.
     std::vector<EventTime> watermarks;
+    std::vector<ResultMeta> results;  // Empty but for windows' results.
+    std::vector<int64_t> late_by_ms;  // Of late rows: how far the watermark was past their event time.
     size_t partition = 0;            // Index among the shard's partitions; meaningless for windows' results.
     const Source* source = nullptr;  // For the records' headers.
     int64_t wall_ms = 0;

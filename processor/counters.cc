@@ -42,7 +42,8 @@ constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
                                            &StreamCounters::unrouted,
                                            &StreamCounters::expression_errors,
                                            &StreamCounters::produce_errors,
-                                           &StreamCounters::windows_closed};
+                                           &StreamCounters::windows_closed,
+                                           &StreamCounters::late_dropped};
 static_assert(sizeof(StreamCounters) ==
               std::size(kStreamMembers) * sizeof(uint64_t) + sizeof(std::vector<uint64_t>));
 

@@ -37,7 +37,7 @@ struct StreamCounters {
     uint64_t forwarded = 0;  // The stream has no `to`: handed to the streams that read it.
     uint64_t filtered = 0;
     uint64_t merged = 0;  // Into a window's state.
-    uint64_t late = 0;
+    uint64_t late = 0;  // Too late for every window; aside, how many of them nobody reads.
     uint64_t expanded = 0;  // By explode, into the derived ones.
     uint64_t dead_lettered = 0;
     uint64_t skipped = 0;
@@ -46,6 +46,7 @@ struct StreamCounters {
     uint64_t expression_errors = 0;
     uint64_t produce_errors = 0;
     uint64_t windows_closed = 0;
+    uint64_t late_dropped = 0;  // The other late ones went to `<stream>.late`.
     std::vector<uint64_t> out;  // Per route.
 };
 

@@ -13,6 +13,10 @@ namespace {
 
 constexpr uint16_t kNoRoute = 0xFFFF;
 
+// By Reason and by Op.
+constexpr std::string_view kReasons[] = {"watermark", "idle", "timer", "late", "update", "count"};
+constexpr std::string_view kOps[] = {"", "insert", "update_before", "update_after", "delete", "delete"};
+
 // A whole number that can be a partition.
 bool partition_of(const Value& value, int64_t& partition) {
     if (value.type == Type::kInt4 || value.type == Type::kInt8) {
@@ -54,6 +58,10 @@ void Executor::begin(Sink& sink, const Source* source, int64_t wall_ms) {
 
 Batch& Executor::begin_slice(FrameId frame, size_t rows) {
     arena_.reset();
+    return begin_nested_slice(frame, rows);
+}
+
+Batch& Executor::begin_nested_slice(FrameId frame, size_t rows) {
     Batch& batch = batches_[frame];
     batch.resize(rows);
     return batch;
@@ -196,6 +204,8 @@ Result<void> Executor::explode(const Node& node, const ExplodeNode& explode, Scr
     size_t made = 0;
     to.resize(kSliceRows);
     to.watermarks.resize(from.watermarks.empty() ? 0 : kSliceRows);
+    to.results.resize(from.results.empty() ? 0 : kSliceRows);
+    to.late_by_ms.resize(from.late_by_ms.empty() ? 0 : kSliceRows);
     for (const uint32_t row : rows) {
         const Value& array = arrays[row];
         const bool is_array =
@@ -226,6 +236,8 @@ Result<void> Executor::explode(const Node& node, const ExplodeNode& explode, Scr
             to.records[made] = from.records[row];
             to.times[made] = from.times[row];
             if (!from.watermarks.empty()) to.watermarks[made] = from.watermarks[row];
+            if (!from.results.empty()) to.results[made] = from.results[row];
+            if (!from.late_by_ms.empty()) to.late_by_ms[made] = from.late_by_ms[row];
             ++made;
         }
     }
@@ -307,6 +319,21 @@ Result<void> Executor::exit(const Node& node, const ExitNode& exit, Scratch& scr
     return run(node.next, rows);
 }
 
+// What readers may want to know of a window's result, or of a late record, beside its value.
+void Executor::add_result_headers(const ExitNode& exit, const Batch& batch, uint32_t row, Scratch& scratch) {
+    const auto number = [&](std::string_view name, int64_t value, size_t index) {
+        scratch.numbers[index] = std::to_string(value);
+        scratch.headers.push_back({name, scratch.numbers[index]});
+    };
+    if (exit.late) number("weir.late_by_ms", batch.late_by_ms[row], 0);
+    if (batch.results.empty()) return;
+    const ResultMeta& meta = batch.results[row];
+    scratch.headers.push_back({"weir.reason", kReasons[static_cast<size_t>(meta.reason)]});
+    if (meta.watermark != kNoTime) number("weir.watermark", meta.watermark, 0);
+    number("weir.records", meta.records, 1);
+    if (meta.op != Op::kNone) scratch.headers.push_back({"weir.op", kOps[static_cast<size_t>(meta.op)]});
+}
+
 Result<void> Executor::emit(const Node& node, const ExitNode& exit, size_t route, Scratch& scratch,
                             uint32_t row) {
     const Batch& batch = batches_[node.frame];
@@ -347,8 +374,10 @@ Result<void> Executor::emit(const Node& node, const ExitNode& exit, size_t route
         if (value.is_error()) return failed(value);
         scratch.headers.push_back({plan.headers[i].first, encode_text(value, scratch.texts[2 + i])});
     }
+    add_result_headers(exit, batch, row, scratch);
     out.headers = scratch.headers;
-    out.value = encode_value(exit.layout, batch, row, scratch.texts[1]);
+    const bool tombstone = !batch.results.empty() && batch.results[row].op == Op::kTombstone;
+    if (!tombstone) out.value = encode_value(exit.layout, batch, row, scratch.texts[1]);
 
     const Result<void> produced = sink_->produce(out);
     if (!produced.ok()) {
@@ -363,10 +392,16 @@ Result<void> Executor::emit(const Node& node, const ExitNode& exit, size_t route
 Result<bool> Executor::close_due() {
     bool closed = false;
     for (StageId id = 0; id < aggregates_.size(); ++id) {
-        WEIR_ASSIGN(const bool any, aggregates_[id]->close_due(*this, watermarks_.stage(id)));
+        WEIR_ASSIGN(const bool any,
+                    aggregates_[id]->advance(*this, watermarks_.stage(id), watermarks_.held_by(id) < 0));
         closed = closed || any;
     }
     return closed;
+}
+
+Result<void> Executor::finish_epoch() {
+    for (const auto& aggregate : aggregates_) WEIR_TRY(aggregate->finish_epoch(*this));
+    return {};
 }
 
 }  // namespace weir::processor

@@ -5,6 +5,7 @@
 // Thread:  the worker that owns the shard.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <span>
@@ -32,10 +33,15 @@ public:
     // Starts a slice: everything computed for the previous one is dropped.
     Batch& begin_slice(FrameId frame, size_t rows);
 
+    // The same while a batch of another frame is still in use.
+    Batch& begin_nested_slice(FrameId frame, size_t rows);
+
     [[nodiscard]] Result<void> run(const std::vector<NodeId>& nodes, Rows rows);
 
-    // Closes, in order, the windows that the stages' watermarks have passed; true when any was.
+    // Fires and closes, stage by stage, what the clocks have passed; true when that changed something.
     [[nodiscard]] Result<bool> close_due();
+    // Shows, stage by stage, what changed in the epoch and is shown once per commit.
+    [[nodiscard]] Result<void> finish_epoch();
 
     // --- For the operators ---
 
@@ -48,6 +54,7 @@ public:
 
     [[nodiscard]] Batch& batch(FrameId frame) { return batches_[frame]; }
     [[nodiscard]] Arena& arena() { return arena_; }
+    [[nodiscard]] int64_t wall_ms() const { return wall_ms_; }
     [[nodiscard]] Sink& sink() { return *sink_; }
     [[nodiscard]] DeadLetters& dead_letters() { return dead_letters_; }
     [[nodiscard]] const Watermarks& watermarks() const { return watermarks_; }
@@ -64,6 +71,7 @@ private:
         std::vector<Column> columns;
         std::vector<std::string> texts;
         std::vector<Header> headers;
+        std::array<std::string, 2> numbers;  // Texts of headers.
     };
 
     [[nodiscard]] Result<void> run_node(NodeId id, Rows rows);
@@ -76,6 +84,7 @@ private:
     [[nodiscard]] Result<void> exit(const Node& node, const ExitNode& exit, Scratch& scratch, Rows rows);
     [[nodiscard]] Result<void> emit(const Node& node, const ExitNode& exit, size_t route, Scratch& scratch,
                                     uint32_t row);
+    static void add_result_headers(const ExitNode& exit, const Batch& batch, uint32_t row, Scratch& scratch);
     [[nodiscard]] Result<void> choose_routes(const Node& node, const ExitNode& exit, Scratch& scratch,
                                              Rows rows);
 

@@ -96,6 +96,50 @@ void explain_source(const config::Source& source, std::string& out) {
         duration_text(w.emit_every_ms), duration_text(w.max_ahead_ms));
 }
 
+const char* state_text(const config::Window& window) {
+    switch (window.kind) {
+        case config::Window::Kind::kTumbling: return "one row per group of an open window";
+        case config::Window::Kind::kHopping:
+        case config::Window::Kind::kCumulate:
+            return "one row per group and pane; a window is the merge of its panes";
+        case config::Window::Kind::kSession: return "one row per open session";
+        case config::Window::Kind::kSliding: return "one row per group and event time within the window";
+        case config::Window::Kind::kCount: return "one row per group whose window is not full";
+        case config::Window::Kind::kNone: return "one row per group, for ever";
+    }
+    return "";
+}
+
+std::string emit_text(const Stage& stage) {
+    const config::Window& window = stage.window;
+    if (window.kind == config::Window::Kind::kCount && stage.emit.kind == config::Emit::Kind::kOnClose)
+        return "once, with the last record of the window";
+    const std::string clock = window.time == config::Window::Time::kEvent ? "watermark" : "wall clock";
+    const std::string close = !window.is_timed() ? ""
+                              : window.grace_ms == 0
+                                  ? "when the " + clock + " reaches the window's end"
+                                  : "when the watermark reaches the window's end + " +
+                                        duration_text(window.grace_ms);
+    switch (stage.emit.kind) {
+        case config::Emit::Kind::kOnClose: return "once, " + close;
+        case config::Emit::Kind::kOnWatermark:
+            return "when the " + clock +
+                   " reaches the window's end, and once per commit when late records change it";
+        case config::Emit::Kind::kEvery:
+            return "what changed, " + duration_text(stage.emit.every_ms) + " after it did at the latest" +
+                   (close.empty() ? "" : "; the final result " + close);
+        case config::Emit::Kind::kOnUpdate: return "what changed, once per commit";
+        case config::Emit::Kind::kChanges: return "what changed, once per commit, with what it replaces";
+    }
+    return "";
+}
+
+// What happens to a record that comes after all windows that cover it.
+std::string late_text(const Stage& stage, const std::string& stream) {
+    return fmt::format("a record whose windows have all ended {}ago goes to {}.late",
+                       stage.window.grace_ms == 0 ? "" : duration_text(stage.window.grace_ms) + " ", stream);
+}
+
 void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
     std::string feeds;
     for (const Feed& feed : stage.feeds) {
@@ -105,15 +149,15 @@ void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::st
     out += fmt::format(
         "       keys       a group lies on one partition: `by` holds the key of its topic; "
         "nothing is repartitioned\n");
-    out += fmt::format(
-        "       state      one row per group of an open window, tables {} and {}; freed when the window "
-        "closes\n",
-        stage.table, stage.table + 1);
-    out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n", feeds);
-    out += fmt::format(
-        "       closes     once, when the watermark reaches the window's end + {}; later records go to "
-        "{}.late\n",
-        duration_text(stage.window.grace_ms), pipeline.streams[stage.stream].name);
+    out += fmt::format("       state      {}, tables {} to {}\n", state_text(stage.window), stage.table,
+                       stage.table + kTablesPerStage - 1);
+    const bool event_time = stage.window.time == config::Window::Time::kEvent;
+    if (event_time && stage.window.is_timed())
+        out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n", feeds);
+    out += fmt::format("       emits      {}\n", emit_text(stage));
+    if (!event_time || !stage.window.is_timed()) return;
+    out += fmt::format("       late       {}\n",
+                       late_text(stage, pipeline.streams[stage.stream].name));
 }
 
 void explain_stream(const config::Pipeline& pipeline, const Graph& graph, size_t index, std::string& out) {
@@ -217,6 +261,40 @@ std::string duration_text(int64_t milliseconds) {
     return out;
 }
 
+// How they read in explain and in the state hash.
+static std::string describe(const config::Window& window) {
+    using Kind = config::Window::Kind;
+    const std::string size = duration_text(window.size_ms);
+    const std::string step = duration_text(window.step_ms);
+    std::string out;
+    switch (window.kind) {
+        case Kind::kTumbling: out = "windows of " + size; break;
+        case Kind::kHopping: out = "windows of " + size + " every " + step; break;
+        case Kind::kCumulate: out = "windows up to " + size + " in steps of " + step; break;
+        case Kind::kSession: out = "sessions with gaps of " + size; break;
+        case Kind::kSliding: out = "the " + size + " up to each record"; break;
+        case Kind::kCount: out = fmt::format("windows of {} records", window.count); break;
+        case Kind::kNone: return "no windows";
+    }
+    if (window.max_ms > 0) out += ", at most " + duration_text(window.max_ms) + " long";
+    if (window.offset_ms > 0) out += " from " + duration_text(window.offset_ms);
+    if (!window.timezone.empty()) out += " of " + window.timezone;
+    if (window.time == config::Window::Time::kProcessing) return out + " by the wall clock";
+    if (window.is_timed()) out += ", grace " + duration_text(window.grace_ms);
+    return out;
+}
+
+static std::string describe(const config::Emit& emit) {
+    switch (emit.kind) {
+        case config::Emit::Kind::kOnClose: return "";
+        case config::Emit::Kind::kOnWatermark: return ", emitted on_watermark";
+        case config::Emit::Kind::kEvery: return ", emitted every " + duration_text(emit.every_ms);
+        case config::Emit::Kind::kOnUpdate: return ", emitted on_update";
+        case config::Emit::Kind::kChanges: return ", emitted as changes";
+    }
+    return "";
+}
+
 std::string describe(const config::Step& step) {
     if (const auto* filter = std::get_if<config::FilterStep>(&step.step))
         return "filter " + filter->condition.value;
@@ -230,12 +308,9 @@ std::string describe(const config::Step& step) {
         return "explode " + explode->field.value + (explode->as.empty() ? "" : " as " + explode->as);
     }
     const auto& aggregate = std::get<config::AggregateStep>(step.step);
-    return fmt::format(
-        "aggregate by {} in windows of {}{}, grace {}: {{{}}}{}", texts(aggregate.by),
-        duration_text(aggregate.window.size_ms),
-        aggregate.window.offset_ms == 0 ? "" : " from " + duration_text(aggregate.window.offset_ms),
-        duration_text(aggregate.window.grace_ms), values(aggregate.fields),
-        aggregate.having ? " having " + aggregate.having->value : "");
+    return fmt::format("aggregate by {} in {}{}: {{{}}}{}", texts(aggregate.by), describe(aggregate.window),
+                       describe(aggregate.emit), values(aggregate.fields),
+                       aggregate.having ? " having " + aggregate.having->value : "");
 }
 
 void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& graph) {

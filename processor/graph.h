@@ -25,6 +25,11 @@ using NodeId = uint32_t;
 using FrameId = uint32_t;  // Which batch a node's rows live in.
 using StageId = uint32_t;
 
+// State tables of a stage, from Stage::table on: groups, their parts, results that were shown, spare.
+inline constexpr uint32_t kTablesPerStage = 4;
+inline constexpr uint32_t kPartTable = 1;
+inline constexpr uint32_t kShownTable = 2;
+
 struct FieldSlot {
     std::string name;
     expr::Slot slot;
@@ -115,6 +120,7 @@ struct ExitNode {
     std::vector<RoutePlan> routes;
     Layout layout;
     std::vector<expr::Slot> default_key;  // Empty: the record's own key, bytes as they are.
+    bool late = false;                    // Its rows are an aggregate's late ones.
 };
 
 struct Node {
@@ -143,8 +149,9 @@ struct Stage {
     size_t stream = 0;
     size_t step_index = 0;
     std::string step;    // "streams.per_minute.steps[1].aggregate"
-    uint32_t table = 0;  // Group rows; `table` + 1 holds the values of count(DISTINCT).
-    config::TumblingWindow window;
+    uint32_t table = 0;  // The first of its state tables.
+    config::Window window;
+    config::Emit emit;
     std::vector<std::string> by;
     std::vector<CallPlan> calls;
     std::vector<ResultField> fields;
@@ -152,8 +159,8 @@ struct Stage {
     config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;
     int64_t emit_every_ms = 0;  // The shortest of its sources'.
     FrameId frame = 0;  // Of the results: slots 0 … are `by`, window_start, window_end, calls, fields.
-    expr::Slot window_start = 0;
-    expr::Slot window_end = 0;
+    expr::Slot window_start = -1;  // Without windows there are none.
+    expr::Slot window_end = -1;
     expr::Slot first_call = 0;
     std::vector<NodeId> next;
 };

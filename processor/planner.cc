@@ -208,7 +208,10 @@ void Planner::plan_stream(size_t index) {
         for (size_t source = 0; source < pipeline_.sources.size() && !found; ++source) {
             if (pipeline_.sources[source].name != from.value) continue;
             found = true;
-            flows.push_back({Flow::Kind::kSource, source, source_shapes_[source], {false, source}, {}});
+            Flow& flow = flows.emplace_back();
+            flow.id = source;
+            flow.shape = source_shapes_[source];
+            flow.origin.index = source;
         }
         for (size_t other = 0; other < pipeline_.streams.size() && !found; ++other) {
             const bool late = from.value == pipeline_.streams[other].name + std::string(kLateSuffix);
@@ -406,6 +409,7 @@ void Planner::plan_exit(const config::Stream& stream, Flow& flow, Node node) {
     ExitNode exit;
     exit.layout = flow.shape.layout();
     exit.default_key = flow.default_key;
+    exit.late = flow.late;
     for (const config::Route& route : stream.to) {
         RoutePlan plan;
         plan.output = output(route.topic, route.file);
@@ -435,7 +439,7 @@ void Planner::finish_stages() {
                std::pair(plan_->stream_names[right.stream], right.step_index);
     });
     for (size_t i = 0; i < by_name.size(); ++i)
-        graph_->stages[by_name[i]].table = static_cast<uint32_t>(2 * i);
+        graph_->stages[by_name[i]].table = kTablesPerStage * static_cast<uint32_t>(i);
 
     for (StageId id = 0; id < graph_->stages.size(); ++id) {
         Stage& stage = graph_->stages[id];

@@ -36,6 +36,8 @@ private:
         Shape shape;
         Origin origin;
         std::vector<expr::Slot> default_key;
+        bool late = false;      // Rows that came too late for an aggregate.
+        std::string unsettled;  // Why no step that keeps state can read them; empty: it can.
     };
 
     void plan_endpoints(Plan& plan);
@@ -55,6 +57,8 @@ private:
     void plan_explode(const config::ExplodeStep& step, const config::Mark& mark, Flow& flow, Node node);
     // True when the stage is new, so that the steps after it are still to be planned.
     bool plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node);
+    void plan_window_fields(const config::AggregateStep& step, StageId id, bool is_new, Shape& groups);
+    [[nodiscard]] static std::string unsettled_results(const config::AggregateStep& step);
     void plan_results(const config::AggregateStep& step, Flow& flow, std::optional<expr::Expression> having,
                       const Node& node);
     void plan_exit(const config::Stream& stream, Flow& flow, Node node);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "processor/planner.h"
+#include "processor/window_grid.h"
 
 namespace weir::processor {
 
@@ -34,6 +35,34 @@ void Planner::check_partitioning(const config::AggregateStep& step, const Flow& 
                            first + "' and read that");
 }
 
+void Planner::plan_window_fields(const config::AggregateStep& step, StageId id, bool is_new, Shape& groups) {
+    Stage& stage = graph_->stages[id];
+    if (is_new) {
+        stage.window_start = frames_->new_slot(groups.frame);
+        stage.window_end = frames_->new_slot(groups.frame);
+    }
+    for (const char* name : {"window_start", "window_end"}) {
+        if (groups.find(name) != nullptr) {
+            diagnostics_.error("W0209", step.by.front().mark,
+                               std::string("'") + name + "' is a field of every result");
+        }
+    }
+    groups.fields.push_back({"window_start", stage.window_start, Type::kInt8});
+    groups.fields.push_back({"window_end", stage.window_end, Type::kInt8});
+}
+
+// Why a step that keeps state cannot read an aggregate's results.
+std::string Planner::unsettled_results(const config::AggregateStep& step) {
+    using Kind = config::Window::Kind;
+    if (step.emit.kind != config::Emit::Kind::kOnClose)
+        return "gives results that are replaced later, and each would be counted";
+    if (step.window.kind == Kind::kCount)
+        return "gives results in the order of arrival, and which of them are late is not known";
+    if (step.window.time == config::Window::Time::kProcessing)
+        return "goes by the wall clock, which has nothing to do with the sources' event time";
+    return {};
+}
+
 bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node) {
     const auto place = std::make_pair(node.stream, step_index);
     const bool is_new = !stage_of_.contains(place);
@@ -43,6 +72,17 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
         stage_origins_.emplace_back();
         first_source_of_stage_.push_back(flow.origin.is_stage ? first_source_of_stage_[flow.origin.index]
                                                               : flow.origin.index);
+    }
+    if (!flow.unsettled.empty()) {
+        diagnostics_.error("W0220", step.mark, "an aggregate cannot read an aggregate that " + flow.unsettled,
+                           "",
+                           "use windows in event time with `emit: on_close` before it, or write to a topic "
+                           "and read that");
+    }
+    if (!step.window.timezone.empty() && !WindowGrid::zone_exists(step.window.timezone)) {
+        diagnostics_.error("W0221", step.window.mark,
+                           "there is no time zone '" + step.window.timezone + "'", "",
+                           "a name of the system's time zone database, such as Europe/Berlin");
     }
     const StageId id = stage_of_[place];
     stage_origins_[id].push_back(flow.origin);
@@ -57,6 +97,7 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
         graph_->stages[id].step_index = step_index;
         graph_->stages[id].step = node.step;
         graph_->stages[id].window = step.window;
+        graph_->stages[id].emit = step.emit;
     }
     groups.frame = graph_->stages[id].frame;
 
@@ -94,19 +135,8 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
     if (valid) check_partitioning(step, flow, path_views, by_record_key);
     const auto by_count = static_cast<expr::Slot>(groups.fields.size());
 
-    if (is_new) {
-        graph_->stages[id].window_start = frames_->new_slot(groups.frame);
-        graph_->stages[id].window_end = frames_->new_slot(groups.frame);
-        graph_->stages[id].first_call = graph_->stages[id].window_end + 1;
-    }
-    for (const char* name : {"window_start", "window_end"}) {
-        if (groups.find(name) != nullptr) {
-            diagnostics_.error("W0209", step.by.front().mark,
-                               std::string("'") + name + "' is a field of every result");
-        }
-    }
-    groups.fields.push_back({"window_start", graph_->stages[id].window_start, Type::kInt8});
-    groups.fields.push_back({"window_end", graph_->stages[id].window_end, Type::kInt8});
+    if (step.window.kind != config::Window::Kind::kNone) plan_window_fields(step, id, is_new, groups);
+    if (is_new) graph_->stages[id].first_call = static_cast<expr::Slot>(groups.fields.size());
 
     Shape results = groups;
     expr::Slot next_call = graph_->stages[id].first_call;
@@ -157,6 +187,7 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
     node.operation = std::move(accumulate);
     Flow late = flow;
     late.kind = Flow::Kind::kLate;
+    late.late = true;
     const std::optional<FieldPath> key = flow.shape.key;
     const std::string key_lost = flow.shape.key_lost;
     late.id = append(flow, std::move(node));
@@ -169,6 +200,8 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
     flow.origin = {true, id};
     flow.kind = Flow::Kind::kStage;
     flow.id = id;
+    flow.late = false;
+    flow.unsettled = unsettled_results(step);
     flow.default_key.clear();
     for (expr::Slot slot = 0; slot < by_count; ++slot) flow.default_key.push_back(slot);
     if (is_new) plan_results(step, flow, std::move(having), after);

@@ -49,13 +49,19 @@ public:
         return close_due(now_us);
     }
 
-    int64_t next_deadline_us() const {
+    int64_t next_deadline_us() {
         if (look_at_clock_) return 0;
         int64_t next = watermarks_.next_idle_us();
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
-            const EventTime close = next_close(id);
-            if (close == kEndOfTime) continue;  // Nothing waits for the clock.
-            next = std::min({next, watermarks_.tick_reaches_us(id, close), watermarks_.next_emit_us(id)});
+            Aggregate& aggregate = executor_.aggregate(id);
+            const EventTime due = aggregate.next_due();
+            // kEndOfTime: nothing waits for event time.
+            if (due != kEndOfTime && !aggregate.processing_time())
+                next = std::min({next, watermarks_.tick_reaches_us(id, due), watermarks_.next_emit_us(id)});
+            const int64_t wall_ms = aggregate.next_wall_ms();
+            if (wall_ms == kEndOfTime) continue;
+            const int64_t wait_ms = std::max<int64_t>(0, wall_ms - clock_.wall_ms());
+            next = std::min(next, clock_.monotonic_us() + wait_ms * 1000);
         }
         return next;
     }
@@ -77,6 +83,11 @@ public:
 
     bool changed() const { return changed_; }
 
+    Result<void> finish_epoch(Sink& sink) {
+        executor_.begin(sink, nullptr, clock_.wall_ms());
+        return executor_.finish_epoch();
+    }
+
     std::vector<PartitionProgress> progress() const {
         std::vector<PartitionProgress> result;
         for (const Watermarks::Partition& partition : watermarks_.partitions()) {
@@ -88,7 +99,7 @@ public:
 
     void take_delta(state::DeltaWriter& out) {
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
-            executor_.aggregate(id).state().write_changes(watermarks_.stage(id), out);
+            executor_.aggregate(id).write_changes(watermarks_.stage(id), out);
             watermarks_.emitted(id);
         }
         changed_ = false;
@@ -100,13 +111,12 @@ public:
         while (reader.next(op)) {
             switch (op.kind) {
                 case state::StateOp::Kind::kPut: WEIR_TRY(apply_put(op.table, op.key, op.value)); break;
+                case state::StateOp::Kind::kErase:
                 case state::StateOp::Kind::kErasePrefix: {
                     WEIR_ASSIGN(const StageId id, stage_of(op.table));
-                    executor_.aggregate(id).state().restore_erased(op.table, op.key);
+                    executor_.aggregate(id).restore_erased(op.table, op.key);
                     break;
                 }
-                case state::StateOp::Kind::kErase:
-                    return Error{Code::kCorrupt, "a state change that no operator of this version writes"};
             }
         }
         if (reader.failed()) return Error{Code::kCorrupt, "state changes are not in a readable format"};
@@ -116,7 +126,7 @@ public:
     Result<void> apply_put(uint32_t table, std::string_view key, std::string_view value) {
         WEIR_ASSIGN(const StageId id, stage_of(table));
         EventTime watermark = kNoTime;
-        WEIR_TRY(executor_.aggregate(id).state().restore(table, key, value, watermark));
+        WEIR_TRY(executor_.aggregate(id).restore(table, key, value, watermark));
         if (watermark != kNoTime) watermarks_.restore_stage(id, watermark);
         return {};
     }
@@ -126,7 +136,7 @@ public:
                                    progress.blob);
     }
 
-    ShardStatus status() const {
+    ShardStatus status() {
         ShardStatus result;
         result.shard = id_;
         for (const Watermarks::Partition& partition : watermarks_.partitions()) {
@@ -136,11 +146,12 @@ public:
         }
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             const Stage& stage = plan_.graph->stages[id];
-            const WindowState& state = executor_.aggregate(id).state();
+            Aggregate& aggregate = executor_.aggregate(id);
             result.stages.push_back(
                 {plan_.stream_names[stage.stream] + ".steps[" + std::to_string(stage.step_index) + "]",
-                 stage.stream, watermarks_.stage(id), watermarks_.ticking(id), watermarks_.held_by(id),
-                 state.open_windows(), state.groups(), state.bytes(), next_close(id)});
+                 stage.stream, aggregate.processing_time() ? aggregate.clock() : watermarks_.stage(id),
+                 watermarks_.ticking(id), watermarks_.held_by(id), aggregate.open_windows(),
+                 aggregate.groups(), aggregate.bytes(), aggregate.next_due()});
         }
         return result;
     }
@@ -158,22 +169,17 @@ private:
     Result<void> close_due(int64_t now_us) {
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             watermarks_.refresh(id, now_us);
-            changed_ = changed_ || (watermarks_.emit_due(id, now_us) && next_close(id) != kEndOfTime);
+            const bool waits = executor_.aggregate(id).next_due() != kEndOfTime;
+            changed_ = changed_ || (waits && watermarks_.emit_due(id, now_us));
         }
         WEIR_ASSIGN(const bool closed, executor_.close_due());
         changed_ = changed_ || closed;
         return {};
     }
 
-    EventTime next_close(StageId id) const {
-        const WindowState& state = executor_.aggregate(id).state();
-        const Window* const first = state.first();
-        return first == nullptr ? kEndOfTime : state.closes_at(*first);
-    }
-
     Result<StageId> stage_of(uint32_t table) const {
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
-            if (plan_.graph->stages[id].table == (table & ~1u)) return id;
+            if (plan_.graph->stages[id].table == table / kTablesPerStage * kTablesPerStage) return id;
         }
         return Error{Code::kCorrupt, "state of an operator that this pipeline does not have"};
     }
@@ -201,6 +207,7 @@ void Shard::caught_up(const CaughtUp& event) { impl_->caught_up(event); }
 Result<void> Shard::advance_time(Source& source, Sink& sink) { return impl_->advance_time(source, sink); }
 int64_t Shard::next_deadline_us() const { return impl_->next_deadline_us(); }
 Result<void> Shard::finish_input(Sink& sink) { return impl_->finish_input(sink); }
+Result<void> Shard::finish_epoch(Sink& sink) { return impl_->finish_epoch(sink); }
 bool Shard::changed() const { return impl_->changed(); }
 std::vector<PartitionProgress> Shard::progress() const { return impl_->progress(); }
 void Shard::take_delta(state::DeltaWriter& out) { impl_->take_delta(out); }

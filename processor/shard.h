@@ -56,7 +56,7 @@ struct StageStatus {
     EventTime watermark = kNoTime;
     bool ticking = false;  // All its partitions are idle and event time goes on by the clock.
     int32_t held_by = -1;  // Index into `partitions` of the one that holds the watermark; -1: none.
-    uint64_t open_windows = 0;
+    uint64_t open_windows = 0;  // Sessions, and what else records make, one by one.
     uint64_t groups = 0;
     uint64_t state_bytes = 0;
     EventTime next_close =
@@ -105,6 +105,8 @@ public:
     // Whether anything happened since the last take_delta() that a commit must record.
     [[nodiscard]] bool changed() const;
     [[nodiscard]] std::vector<PartitionProgress> progress() const;
+    // Shows what results are shown once per commit. Before take_delta(), when changed().
+    [[nodiscard]] Result<void> finish_epoch(Sink& sink);
     // Writes every change of state since the last call, and starts the next epoch.
     void take_delta(state::DeltaWriter& out);
 

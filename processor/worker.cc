@@ -237,6 +237,12 @@ void Worker::sync_log() {
 
 Result<Worker::EpochResult> Worker::commit_epoch() {
     const int64_t begun_us = clock_.monotonic_us();
+    for (const auto& shard : shards_) {
+        const auto shown = shard->finish_epoch(*sink_);
+        if (shown.ok()) continue;
+        const auto failed = failed_epoch(shown.error());
+        return failed.ok() ? Result<EpochResult>(EpochResult::kRecover) : failed.error();
+    }
     const CommitId id{next_.boot, ++next_.sequence};
     ours_[1] = id;
     auto result = settings_.decider == Decider::kTransaction ? commit_by_transaction(id)

@@ -137,6 +137,32 @@ streams:
     CHECK(p.streams.at(1).from.at(0).value == "per_minute.late");
 }
 
+TEST_CASE("every kind of window, and of emit") {
+    const auto aggregate = [](const std::string& window, const std::string& emit) {
+        const Pipeline p = loaded(
+            "name: p\nsources: {s: {file: '-'}}\nstreams: {t: {from: s, steps: [{aggregate: {by: k, "
+            "window: " +
+            window + ", emit: " + emit + ", fields: {n: count(*)}}}], to: {file: out.jsonl}}}\n");
+        return std::get<AggregateStep>(p.streams.at(0).steps.at(0).step);
+    };
+    const AggregateStep hopping =
+        aggregate("{hopping: {size: 7d, step: 1d}, timezone: Asia/Tokyo}", "changes");
+    CHECK(hopping.window.kind == Window::Kind::kHopping);
+    CHECK(hopping.window.step_ms == 86'400'000);
+    CHECK(hopping.window.timezone == "Asia/Tokyo");
+    CHECK(hopping.emit.kind == Emit::Kind::kChanges);
+    const AggregateStep session = aggregate("{session: 30m, max: 12h, time: processing}", "{every: 5s}");
+    CHECK(session.window.kind == Window::Kind::kSession);
+    CHECK(session.window.size_ms == 1'800'000);
+    CHECK(session.window.max_ms == 43'200'000);
+    CHECK(session.window.time == Window::Time::kProcessing);
+    CHECK(session.emit.every_ms == 5'000);
+    CHECK(aggregate("{cumulate: {size: 1h, step: 5m}}", "on_watermark").window.step_ms == 300'000);
+    CHECK(aggregate("{sliding: 5m}", "on_watermark").emit.kind == Emit::Kind::kOnWatermark);
+    CHECK(aggregate("{count: 100}", "on_close").window.count == 100);
+    CHECK(aggregate("none", "on_update").window.kind == Window::Kind::kNone);
+}
+
 TEST_CASE("files need no kafka, and a watermark may be one duration") {
     const Pipeline p = loaded(
         "name: p\nsources: {s: {file: '-', watermark: 1s}}\nstreams: {t: {from: s, to: {file: "

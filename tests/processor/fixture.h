@@ -137,6 +137,7 @@ public:
     }
 
     void epoch() {
+        REQUIRE(shard->finish_epoch(sink).ok());
         std::string delta;
         state::DeltaWriter writer(delta);
         shard->take_delta(writer);

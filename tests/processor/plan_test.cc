@@ -125,6 +125,90 @@ TEST_CASE("explode makes a record per element") {
     CHECK(world.counters.balanced());
 }
 
+TEST_CASE("an aggregate reads only results that stay") {
+    const auto chain = [](const std::string& first) {
+        return errors_of(
+            "sources: {o: {topic: o, keyed_by: k}}\nstreams:\n"
+            "  a: {from: o, steps: [{aggregate: {by: k, " +
+            first +
+            ", fields: {n: count(*)}}}, {filter: n > 1}]}\n"
+            "  b: {from: a, steps: [{aggregate: {by: k, window: {tumbling: 1h}, fields: {n: sum(n)}}}], to: "
+            "out}\n");
+    };
+    CHECK(chain("window: {session: 1m}").empty());
+    CHECK(chain("window: {tumbling: 1m}, emit: on_update").find("W0220") != std::string::npos);
+    CHECK(chain("window: {tumbling: 1m}, emit: on_watermark").find("W0220") != std::string::npos);
+    CHECK(chain("window: {count: 5}").find("W0220") != std::string::npos);
+    CHECK(chain("window: {tumbling: 1m, time: processing}").find("W0220") != std::string::npos);
+}
+
+TEST_CASE("a time zone that does not exist is an error") {
+    const std::string errors = errors_of(
+        "sources: {o: {topic: o, keyed_by: k}}\nstreams: {s: {from: o, steps: [{aggregate: {by: k, window: "
+        "{tumbling: 1d, timezone: Europe/Berln}, fields: {n: count(*)}}}], to: out}}\n");
+    CHECK(errors.find("W0221") != std::string::npos);
+}
+
+TEST_CASE("late records are counted, and so are those of them that nobody reads") {
+    const auto counted = [](const std::string& rest) {
+        World world(kHead +
+                    "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: 0s}}\nstreams:\n  s: "
+                    "{from: o, steps: [{aggregate: {by: k, window: {tumbling: 1s}, fields: {n: count(*)}}}], "
+                    "to: out}\n" +
+                    rest);
+        for (const char* time : {"500", "2000", "700", "800"})
+            REQUIRE(world.in("o", "k", std::string("{\"k\":\"k\",\"t\":") + time + "}").ok());
+        CHECK(world.counters.balanced());
+        return std::pair(world.counters.streams[0].late, world.counters.streams[0].late_dropped);
+    };
+    CHECK(counted("") == std::pair(uint64_t{2}, uint64_t{2}));
+    CHECK(counted("  l: {from: s.late, to: late}\n") == std::pair(uint64_t{2}, uint64_t{0}));
+}
+
+TEST_CASE("a window of many groups is written in the middle of a run") {
+    World world(kHead +
+                "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: 0s}}\nstreams: {s: {from: o, "
+                "steps: [{aggregate: {by: k, window: {tumbling: 1s}, fields: {name: min(name)}}}], to: "
+                "out}}\n");
+    std::vector<Record> run;
+    const auto add = [&](int group, int64_t time) {
+        const std::string key = std::to_string(group);
+        // The escape makes the text live in the batch's memory, which must outlive the results.
+        run.push_back({key,
+                       "{\"k\":\"" + key + "\",\"t\":" + std::to_string(time) + ",\"name\":\"\\u00e9 " +
+                           key + "\"}",
+                       0,
+                       {}});
+    };
+    for (int group = 0; group < 3000; ++group) add(group, 0);
+    for (int group = 0; group < 900; ++group) add(group, 1000);
+    REQUIRE(world.in("o", std::move(run)).ok());
+    REQUIRE(world.shard->finish_input(world.sink).ok());
+    const auto lines = world.lines();
+    REQUIRE(lines.size() == 3900);
+    const auto line = [](int group, const std::string& start, const std::string& end) {
+        const std::string key = std::to_string(group);
+        return "out " + key + " {\"k\":\"" + key + "\",\"window_start\":" + start + ",\"window_end\":" + end +
+               ",\"name\":\"\u00e9 " + key + "\"}";
+    };
+    for (int group = 0; group < 3000; ++group)
+        REQUIRE(lines[static_cast<size_t>(group)] == line(group, "0", "1000"));
+    for (int group = 0; group < 900; ++group)
+        REQUIRE(lines[static_cast<size_t>(group) + 3000] == line(group, "1000", "2000"));
+}
+
+TEST_CASE("one commit says the latest value of a group once") {
+    World world(kHead +
+                "sources: {o: {topic: o, keyed_by: k}}\nstreams: {s: {from: o, steps: [{aggregate: {by: k, "
+                "window: none, emit: on_update, fields: {n: count(*)}}}], to: out}}\n");
+    for (int i = 0; i < 3; ++i) REQUIRE(world.in("o", "k", "{\"k\":\"k\"}", 1000 + i).ok());
+    CHECK(world.lines().empty());
+    world.epoch();
+    REQUIRE(world.lines().size() == 1);
+    CHECK(world.lines()[0] == R"(out k {"k":"k","n":3})");
+    CHECK(world.sink.outputs[0].timestamp_ms == 1002);
+}
+
 TEST_CASE("aggregates chain: minutes of ten-second sums") {
     World world(kHead +
                 "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: 0s}}\n"

@@ -2,6 +2,7 @@
 //
 //   in TOPIC KEY VALUE [@TIMESTAMP]   one record (default timestamp 0)
 //   out TOPIC KEY VALUE               the next output
+//   header NAME VALUE                 a header of that output ("none": it has no such header)
 //   caught_up TOPIC                   the source delivered all there is
 //   advance MILLISECONDS              both clocks move, time is advanced
 //   epoch | end                       a commit | the bounded input ends
@@ -74,6 +75,13 @@ void run(const Scenario& scenario, Mode mode) {
             REQUIRE(lines.size() > seen);
             CHECK(lines[seen] == topic + " " + rest);
             ++seen;
+        } else if (verb == "header") {
+            std::string value;
+            words >> value;
+            REQUIRE(seen > 0);
+            const auto& headers = world.sink.outputs[seen - 1].headers;
+            const auto found = headers.find(topic);
+            CHECK((found == headers.end() ? "none" : found->second) == value);
         } else if (verb == "caught_up") {
             world.caught_up(topic);
         } else if (verb == "advance") {
@@ -86,7 +94,7 @@ void run(const Scenario& scenario, Mode mode) {
             FAIL("unknown line");
         }
         CHECK(world.counters.balanced());
-        if (verb != "out" && mode != Mode::kWhole) {
+        if (verb != "out" && verb != "header" && mode != Mode::kWhole) {
             if (mode == Mode::kCommitAndCrash || verb != "in") world.epoch();
             world.crash();
         }

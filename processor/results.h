@@ -1,0 +1,110 @@
+// Results of one aggregate on their way from its windows to rows: what a window says its groups are worth
+// now, and, where a reader has to be told what that replaces, what was said before.
+//
+//   shown     kept, per group of a window, with emit: changes, and for sessions with early results, because a
+//             session can be joined to another one and so disappear.
+//   op        with emit: changes: insert, update_before and update_after, delete; a result that did not
+//             change is not repeated. With other early results one that disappears leaves a tombstone: a null
+//             value under its key.
+//
+// Stored form (table T + 2): key prefix group-key; value version(u8) records(varint) time(i64) start(i64)
+// end(i64), then a value (stored_value.h) per call.
+//
+// Thread:  the worker that owns the shard.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "processor/accumulator.h"
+#include "processor/arena.h"
+#include "processor/batch.h"
+#include "processor/graph.h"
+#include "processor/group_table.h"
+#include "state/delta.h"
+
+namespace weir::processor {
+
+struct WindowResult {
+    std::string_view key;  // The group's.
+    EventTime start = 0;
+    EventTime end = 0;
+    EventTime time = 0;  // Of the output record.
+    ResultMeta meta;
+};
+
+// Turns what waits into rows before it becomes many, however many groups a window has.
+class ResultTaker {
+public:
+    virtual void take_results() = 0;
+
+protected:
+    ~ResultTaker() = default;
+};
+
+class Results {
+public:
+    static constexpr size_t kMostWaiting = 1024;
+
+    Results(const Stage& stage, const Accumulators& accumulators, ResultTaker& taker);
+
+    // What the following calls are made for.
+    void because(Reason reason, EventTime watermark) {
+        reason_ = reason;
+        watermark_ = watermark;
+    }
+    // The result of a group is what its cells say. `prefix` and key tell it from all others that are shown.
+    void add(int64_t prefix, const WindowResult& result, const Accumulator* cells,
+             const AccumulatorStore& store);
+    // A result that was shown is there no more.
+    void withdraw(int64_t prefix, std::string_view key);
+    // It is final: nothing will replace it.
+    void forget(int64_t prefix, std::string_view key);
+    void forget(int64_t prefix);
+
+    // --- What waits to become rows ---
+
+    [[nodiscard]] const std::vector<WindowResult>& waiting() const { return waiting_; }
+    [[nodiscard]] const Value& value(size_t result, size_t call) const {
+        return values_[result * call_count_ + call];
+    }
+    void clear();
+
+    [[nodiscard]] size_t bytes() const { return shown_bytes_; }
+    void write_changes(state::DeltaWriter& out);
+    // False when the bytes are not what write_changes() writes.
+    [[nodiscard]] bool restore(std::string_view key, std::string_view value);
+    void restore_erased(std::string_view prefix);
+
+private:
+    using Shown = std::map<std::string, std::string, std::less<>>;  // By prefix and key: the stored form.
+
+    void add_shown(int64_t prefix, const WindowResult& result, size_t first_value);
+    void push(const WindowResult& result, Op op);
+    void push_shown(std::string_view key, const std::string& row, Op op);
+    Shown::iterator erase(Shown::iterator entry);
+
+    const Stage& stage_;
+    const Accumulators& accumulators_;
+    ResultTaker& taker_;
+    const size_t call_count_;
+    const bool changes_;
+    const bool keeps_shown_;
+    Reason reason_ = Reason::kWatermark;
+    EventTime watermark_ = kNoTime;
+    Arena arena_;  // Keys and texts of what waits.
+    std::vector<WindowResult> waiting_;
+    std::vector<Value> values_;
+    Shown shown_;
+    size_t shown_bytes_ = 0;
+    std::set<std::string> dirty_;
+    std::set<std::string> erased_;
+    std::string key_;
+};
+
+}  // namespace weir::processor

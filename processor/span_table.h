@@ -1,0 +1,89 @@
+// Groups that come and go one by one: spans of a group's records, each with a beginning and an end. The spans
+// of one key form a chain in the order of their beginnings.
+//
+// A span that was removed stays readable as `dead` until nobody refers to it any more (lists of what changed,
+// the queue of what is due): see hold() and drop().
+//
+// Thread:  the worker that owns the shard.
+// Memory:  spans lie in slabs, freed ones are reused; counted in bytes().
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "processor/accumulator.h"
+#include "processor/group_table.h"
+#include "processor/slab.h"
+
+namespace weir::processor {
+
+struct Span {
+    Span* previous = nullptr;
+    Span* next = nullptr;
+    uint32_t references = 0;
+    bool dead = false;
+    bool stored = false;  // Its row is in the stored state.
+    bool fired = false;   // Gave the result of its time …
+    bool closed = false;  // … and the last one.
+    EventTime scheduled = kNoTime;
+    Group group;          // Cells and key follow it.
+};
+
+class SpanTable {
+public:
+    explicit SpanTable(const Accumulators& accumulators) : accumulators_(accumulators) {}
+
+    struct Chain {
+        Span* first = nullptr;
+        Span* last = nullptr;
+    };
+    // Empty when there is none.
+    [[nodiscard]] Chain chain(std::string_view key, uint64_t hash) const;
+    // Makes a span behind `previous` in the key's chain (null: at its front).
+    [[nodiscard]] Span& insert(std::string_view key, uint64_t hash, Span* previous);
+    // Unlinks it and gives back what its cells hold.
+    void remove(Span& span);
+
+    void hold(Span& span) { ++span.references; }
+    void drop(Span& span) {
+        if (--span.references == 0 && span.dead) free(span);
+    }
+
+    // Puts chains in order after spans were inserted anyhow.
+    void sort();
+
+    [[nodiscard]] AccumulatorStore& store() { return store_; }
+    template <class Use>
+    void for_each(const Use& use) const {
+        for (const auto& [key, chain] : chains_)
+            for (Span* span = chain.first; span != nullptr; span = span->next) use(*span);
+    }
+    [[nodiscard]] size_t keys() const { return chains_.size(); }
+    [[nodiscard]] size_t size() const { return size_; }
+    [[nodiscard]] size_t bytes() const;
+
+private:
+    struct Key {
+        std::string_view bytes;  // In a span of the chain.
+        uint64_t hash;
+        bool operator==(const Key& other) const { return hash == other.hash && bytes == other.bytes; }
+    };
+    struct Hash {
+        size_t operator()(const Key& key) const { return key.hash; }
+    };
+    static constexpr size_t kClassBytes = 32;
+
+    [[nodiscard]] size_t size_class(std::string_view key) const;
+    void free(Span& span);
+
+    const Accumulators& accumulators_;
+    absl::flat_hash_map<Key, Chain, Hash> chains_;
+    Slab slab_;
+    std::vector<Span*> free_;  // By size class: lists linked by `next`.
+    AccumulatorStore store_;
+    size_t size_ = 0;
+};
+
+}  // namespace weir::processor

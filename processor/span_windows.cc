@@ -1,0 +1,367 @@
+#include "processor/span_windows.h"
+
+#include <algorithm>
+
+namespace weir::processor {
+
+SpanWindows::SpanWindows(const Stage& stage, Accumulators& accumulators, Results& results, Settler& settler)
+    : Windows(stage, accumulators, results, settler),
+      kind_(stage.window.kind),
+      spans_(accumulators),
+      merged_(accumulators.cell_count()) {}
+
+EventTime SpanWindows::late_from(EventTime time) {
+    // A sliding record counts in every result up to `size` after it.
+    if (kind_ == Kind::kSliding) return time + stage_.window.size_ms + stage_.window.grace_ms;
+    return kEndOfTime;
+}
+
+EventTime SpanWindows::end_of(const Group& group) const {
+    if (kind_ == Kind::kSliding) return group.first + 1;
+    if (kind_ != Kind::kSession) return group.last + 1;
+    const EventTime end = group.last + stage_.window.size_ms;
+    return stage_.window.max_ms == 0 ? end : std::min(end, group.first + stage_.window.max_ms);
+}
+
+EventTime SpanWindows::closes_at(const Span& span) const {
+    return end_of(span.group) + stage_.window.grace_ms;
+}
+
+EventTime SpanWindows::gone_at(const Span& span) const {
+    if (kind_ != Kind::kSliding) return closes_at(span);
+    // One more than the last result that needs it, which is made first.
+    return span.group.first + stage_.window.size_ms + stage_.window.grace_ms + 1;
+}
+
+EventTime SpanWindows::due_at(const Span& span) const {
+    EventTime at = gone_at(span);
+    if (!span.closed) at = std::min(at, closes_at(span));
+    if (fires() && !span.fired) at = std::min(at, fires_at(span));
+    return at;
+}
+
+void SpanWindows::schedule(Span& span) {
+    if (!stage_.window.is_timed()) return;
+    span.scheduled = due_at(span);
+    heap_.push_back({span.scheduled, span.group.sequence, &span});
+    std::push_heap(heap_.begin(), heap_.end());
+    spans_.hold(span);
+}
+
+// The fire of a span that is due is in the past of the record that makes or changes it.
+void SpanWindows::settle_flags(Span& span, EventTime watermark) const {
+    if (watermark == kNoTime) return;
+    span.fired = fires() && fires_at(span) <= watermark;
+    span.closed = closes_at(span) <= watermark;
+}
+
+void SpanWindows::change(Span& span) {
+    if (span.group.changed) return;
+    span.group.changed = true;
+    changed_.push_back(&span);
+    spans_.hold(span);
+    touch(span);
+}
+
+void SpanWindows::touch(Span& span) {
+    if (span.group.dirty) return;
+    span.group.dirty = true;
+    dirty_.push_back(&span);
+    spans_.hold(span);
+}
+
+Span& SpanWindows::make(std::string_view key, uint64_t hash, Span* previous, EventTime time) {
+    Span& span = spans_.insert(key, hash, previous);
+    span.group.sequence = next_sequence_++;
+    span.group.first = span.group.last = time;
+    return span;
+}
+
+Place SpanWindows::place(std::string_view key, uint64_t hash, EventTime time, EventTime watermark) {
+    now_ = std::max(now_, watermark);  // Nothing is due in between.
+    Span* span = nullptr;
+    switch (kind_) {
+        case Kind::kSession: span = place_session(key, hash, time, watermark); break;
+        case Kind::kSliding: span = &place_sliding(key, hash, time, watermark); break;
+        default: span = &place_count(key, hash, time); break;
+    }
+    if (span == nullptr) return {};
+    ++span->group.records;
+    touch(*span);
+    if (kind_ == Kind::kCount && span->group.records == stage_.window.count) {
+        complete_.push_back(span);
+        spans_.hold(*span);
+    }
+    // Sliding spans know for themselves whose results changed.
+    if (kind_ != Kind::kSliding && tracks_changes_ && (emit_ != EmitKind::kOnWatermark || span->fired))
+        change(*span);
+    return {&span->group, &spans_.store()};
+}
+
+bool SpanWindows::joinable(EventTime first, EventTime first_last, EventTime second,
+                           EventTime second_last) const {
+    const EventTime last = std::max(first_last, second_last);
+    return second < first_last + stage_.window.size_ms &&
+           (stage_.window.max_ms == 0 || last < first + stage_.window.max_ms);
+}
+
+Span* SpanWindows::place_session(std::string_view key, uint64_t hash, EventTime time, EventTime watermark) {
+    // The session that begins at or before the record, and the one after it.
+    Span* before = spans_.chain(key, hash).last;
+    Span* after = nullptr;
+    while (before != nullptr && before->group.first > time) {
+        after = before;
+        before = before->previous;
+    }
+    const auto takes_before = [&] {
+        return joinable(before->group.first, before->group.last, time, time);
+    };
+    const auto takes_after = [&] { return joinable(time, time, after->group.first, after->group.last); };
+    Span* const left = before != nullptr && takes_before() ? before : nullptr;
+    Span* right = after != nullptr && takes_after() ? after : nullptr;
+    if (left != nullptr && right != nullptr &&
+        !joinable(left->group.first, std::max(left->group.last, time), right->group.first,
+                  right->group.last)) {
+        right = nullptr;
+    }
+    if (left == nullptr && right == nullptr) {
+        Group alone;
+        alone.first = alone.last = time;
+        if (watermark != kNoTime && end_of(alone) + stage_.window.grace_ms <= watermark) return nullptr;
+        Span& span = make(key, hash, before, time);
+        settle_flags(span, watermark);
+        schedule(span);
+        return &span;
+    }
+    Span& span = left != nullptr ? *left : *right;
+    const EventTime end_before = end_of(span.group);
+    span.group.first = std::min(span.group.first, time);
+    span.group.last = std::max(span.group.last, time);
+    if (left != nullptr && right != nullptr) {
+        settler_.settle();
+        accumulators_.merge(left->group.cells(), spans_.store(), right->group.cells(), spans_.store());
+        left->group.records += right->group.records;
+        left->group.last = std::max(left->group.last, right->group.last);
+        results_.because(Reason::kUpdate, now_);
+        results_.withdraw(static_cast<int64_t>(right->group.sequence), right->group.key());
+        remove(*right);
+    }
+    const EventTime end = end_of(span.group);
+    if (end != end_before) settle_flags(span, watermark);
+    // A later time is found out when the earlier one comes.
+    if (due_at(span) < span.scheduled) schedule(span);
+    return &span;
+}
+
+Span& SpanWindows::place_sliding(std::string_view key, uint64_t hash, EventTime time, EventTime watermark) {
+    Span* span = spans_.chain(key, hash).last;
+    while (span != nullptr && span->group.first > time) span = span->previous;
+    if (span == nullptr || span->group.first != time) {
+        span = &make(key, hash, span, time);
+        settle_flags(*span, watermark);
+        schedule(*span);
+    }
+    if (!tracks_changes_) return *span;
+    for (Span* later = span; later != nullptr && later->group.first - time < stage_.window.size_ms;
+         later = later->next) {
+        if (!later->closed && (emit_ != EmitKind::kOnWatermark || later->fired)) change(*later);
+    }
+    return *span;
+}
+
+Span& SpanWindows::place_count(std::string_view key, uint64_t hash, EventTime time) {
+    Span* span = spans_.chain(key, hash).last;
+    if (span != nullptr && kind_ == Kind::kCount && span->group.records == stage_.window.count) {
+        settler_.settle();  // Completes it.
+        span = nullptr;
+    }
+    if (span == nullptr) return make(key, hash, nullptr, time);
+    span->group.first = std::min(span->group.first, time);
+    span->group.last = std::max(span->group.last, time);
+    return *span;
+}
+
+void SpanWindows::settled() {
+    for (Span* span : complete_) {
+        results_.because(Reason::kCount, now_);
+        add(*span);
+        results_.forget(static_cast<int64_t>(span->group.sequence), span->group.key());
+        ++closed_;
+        remove(*span);
+        spans_.drop(*span);
+    }
+    complete_.clear();
+}
+
+void SpanWindows::prepare() {
+    if (!restored_) return;
+    restored_ = false;
+    by_sequence_.clear();
+    spans_.sort();
+    spans_.for_each([&](Span& span) {
+        settle_flags(span, now_);
+        schedule(span);
+        if (span.group.changed) {
+            changed_.push_back(&span);
+            spans_.hold(span);
+        }
+    });
+}
+
+EventTime SpanWindows::next_due() {
+    prepare();
+    return heap_.empty() ? kEndOfTime : heap_.front().at;
+}
+
+bool SpanWindows::has_changed() {
+    prepare();
+    return !changed_.empty();
+}
+
+void SpanWindows::advance(EventTime now, Reason reason) {
+    while (next_due() <= now && !heap_.empty()) {
+        const Due due = heap_.front();
+        std::pop_heap(heap_.begin(), heap_.end());
+        heap_.pop_back();
+        Span& span = *due.span;
+        if (span.dead || due.at != span.scheduled) {
+            spans_.drop(span);
+            continue;
+        }
+        if (due_at(span) <= due.at) {
+            settler_.settle();
+            if (fires() && !span.fired && fires_at(span) <= due.at) {
+                span.fired = true;
+                results_.because(reason, now);
+                add(span);
+            }
+            if (!span.closed && closes_at(span) <= due.at) close(span);
+        }
+        if (gone_at(span) <= due.at) {
+            remove(span);
+        } else {
+            schedule(span);
+        }
+        spans_.drop(span);
+    }
+    now_ = std::max(now_, now);
+}
+
+// Its result is final.
+void SpanWindows::close(Span& span) {
+    span.closed = true;
+    if (span.group.changed && emit_ != EmitKind::kEvery) {
+        because_changed();
+        add(span);
+    }
+    if (span.group.changed) touch(span);
+    span.group.changed = false;
+    results_.forget(static_cast<int64_t>(span.group.sequence), span.group.key());
+    ++closed_;
+}
+
+void SpanWindows::show_changed() {
+    if (!has_changed()) return;
+    settler_.settle();
+    because_changed();
+    std::sort(changed_.begin(), changed_.end(),
+              [](const Span* a, const Span* b) { return a->group.sequence < b->group.sequence; });
+    for (Span* span : changed_) {
+        const bool ripe = emit_ != EmitKind::kOnWatermark || span->fired;
+        if (!span->dead && span->group.changed && ripe) {
+            add(*span);
+            touch(*span);
+        }
+        if (!span->dead) span->group.changed = false;
+        spans_.drop(*span);
+    }
+    changed_.clear();
+}
+
+void SpanWindows::add(Span& span) {
+    Group& group = span.group;
+    WindowResult result;
+    result.key = group.key();
+    if (kind_ != Kind::kNone) {
+        result.start = group.first;
+        result.end = end_of(group);
+    }
+    result.time = kind_ == Kind::kSession ? result.end - 1 : group.last;
+    result.meta.records = group.records;
+    if (kind_ != Kind::kSliding) {
+        results_.add(static_cast<int64_t>(group.sequence), result, group.cells(), spans_.store());
+        return;
+    }
+    result.start = group.first + 1 - stage_.window.size_ms;
+    result.meta.records = 0;
+    Span* from = &span;
+    while (from->previous != nullptr && from->previous->group.first >= result.start) from = from->previous;
+    for (; from != span.next; from = from->next) {
+        accumulators_.merge(merged_.data(), merged_store_, from->group.cells(), spans_.store());
+        result.meta.records += from->group.records;
+    }
+    results_.add(static_cast<int64_t>(group.sequence), result, merged_.data(), merged_store_);
+    accumulators_.release(merged_.data(), merged_store_);
+    std::fill(merged_.begin(), merged_.end(), Accumulator{});
+}
+
+void SpanWindows::remove(Span& span) {
+    if (span.stored) erased_.emplace_back(span.group.sequence, std::string(span.group.key()));
+    spans_.remove(span);
+}
+
+void SpanWindows::write_changes(state::DeltaWriter& out) {
+    for (const auto& [sequence, key] : erased_)
+        erase_group(static_cast<int64_t>(sequence), key, accumulators_, stage_.table, out);
+    erased_.clear();
+    for (Span* span : dirty_) {
+        if (!span->dead) {
+            span->group.dirty = false;
+            write_group(span->group, static_cast<int64_t>(span->group.sequence), accumulators_,
+                        spans_.store(), stage_.table, out);
+            span->stored = true;
+        }
+        spans_.drop(*span);
+    }
+    dirty_.clear();
+}
+
+Span& SpanWindows::restored(std::string_view key, std::string_view group_key) {
+    if (by_sequence_.empty())
+        spans_.for_each([&](Span& known) { by_sequence_[known.group.sequence] = &known; });
+    Span*& span = by_sequence_[static_cast<uint64_t>(read_prefix(key))];
+    if (span == nullptr) {
+        span = &spans_.insert(group_key, hash_group_key(group_key), nullptr);
+        span->group.sequence = static_cast<uint64_t>(read_prefix(key));
+        next_sequence_ = std::max(next_sequence_, span->group.sequence + 1);
+    }
+    span->stored = true;
+    restored_ = true;
+    return *span;
+}
+
+bool SpanWindows::restore_group(std::string_view key, std::string_view row) {
+    Span& span = restored(key, key.substr(kPrefixBytes));
+    return read_group(row, accumulators_, spans_.store(), span.group);
+}
+
+bool SpanWindows::restore_part(std::string_view key, std::string_view value) {
+    std::string_view group_key;
+    std::string_view part_key;
+    uint64_t call = 0;
+    if (!split_part_key(key.substr(kPrefixBytes), group_key, call, part_key)) return false;
+    Span& span = restored(key, group_key);
+    return accumulators_.read_part(call, part_key, value, span.group.cells(), spans_.store());
+}
+
+void SpanWindows::restore_erased(std::string_view key) {
+    if (key.size() < kPrefixBytes) return;
+    if (by_sequence_.empty())
+        spans_.for_each([&](Span& known) { by_sequence_[known.group.sequence] = &known; });
+    const auto found = by_sequence_.find(static_cast<uint64_t>(read_prefix(key)));
+    if (found == by_sequence_.end()) return;
+    spans_.remove(*found->second);
+    by_sequence_.erase(found);
+}
+
+}  // namespace weir::processor

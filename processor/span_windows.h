@@ -1,0 +1,98 @@
+// Windows that their records make: session, sliding, count, and none (one that never ends). Each is a span of
+// one group (span_table.h):
+//
+//   session   the span holds the session's accumulators; a record extends one, begins one, or joins two.
+//   sliding   a span per event time at which the group has records; the result at a time is the merge of the
+//             spans of the last `size`, and a span stays as long as a result may need it.
+//   count     the span that is being filled; none: the only one.
+//
+// Order:   by when they are due, then by first record.
+// Thread:  the worker that owns the shard.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "processor/span_table.h"
+#include "processor/windows.h"
+
+namespace weir::processor {
+
+class SpanWindows final : public Windows {
+public:
+    SpanWindows(const Stage& stage, Accumulators& accumulators, Results& results, Settler& settler);
+
+    [[nodiscard]] EventTime late_from(EventTime time) override;
+    [[nodiscard]] Place place(std::string_view key, uint64_t hash, EventTime time,
+                              EventTime watermark) override;
+    void settled() override;
+    [[nodiscard]] EventTime next_due() override;
+    void advance(EventTime now, Reason reason) override;
+    [[nodiscard]] bool has_changed() override;
+    void show_changed() override;
+    [[nodiscard]] uint64_t open_windows() const override { return spans_.size(); }
+    [[nodiscard]] uint64_t groups() const override { return spans_.keys(); }
+    [[nodiscard]] size_t bytes() const override { return spans_.bytes(); }
+    void write_changes(state::DeltaWriter& out) override;
+    [[nodiscard]] bool restore_group(std::string_view key, std::string_view row) override;
+    [[nodiscard]] bool restore_part(std::string_view key, std::string_view value) override;
+    void restore_erased(std::string_view key) override;
+
+private:
+    using Kind = config::Window::Kind;
+
+    struct Due {
+        EventTime at;
+        uint64_t sequence;
+        Span* span;
+        // For a heap with the earliest on top.
+        bool operator<(const Due& other) const {
+            return std::pair(at, sequence) > std::pair(other.at, other.sequence);
+        }
+    };
+
+    Span& make(std::string_view key, uint64_t hash, Span* previous, EventTime time);
+    [[nodiscard]] Span* place_session(std::string_view key, uint64_t hash, EventTime time,
+                                      EventTime watermark);
+    [[nodiscard]] Span& place_sliding(std::string_view key, uint64_t hash, EventTime time,
+                                      EventTime watermark);
+    [[nodiscard]] Span& place_count(std::string_view key, uint64_t hash, EventTime time);
+    // Whether one window can hold both; the first begins before the second.
+    [[nodiscard]] bool joinable(EventTime first, EventTime first_last, EventTime second,
+                                EventTime second_last) const;
+
+    // Exclusive, as all ends.
+    [[nodiscard]] EventTime end_of(const Group& group) const;
+    [[nodiscard]] EventTime fires_at(const Span& span) const { return end_of(span.group) + fire_delay_ms(); }
+    [[nodiscard]] EventTime closes_at(const Span& span) const;  // Its result changes no more …
+    [[nodiscard]] EventTime gone_at(const Span& span) const;    // … and nothing needs it.
+    [[nodiscard]] EventTime due_at(const Span& span) const;
+    void schedule(Span& span);
+    void settle_flags(Span& span, EventTime watermark) const;
+    void close(Span& span);
+    void change(Span& span);
+    void touch(Span& span);
+    void add(Span& span);
+    void remove(Span& span);
+    // Takes up what was restored.
+    void prepare();
+    // The span of a stored key, made when it is new.
+    Span& restored(std::string_view key, std::string_view group_key);
+
+    const Kind kind_;
+    SpanTable spans_;
+    std::vector<Due> heap_;
+    std::vector<Span*> changed_;   // Since they were last shown.
+    std::vector<Span*> dirty_;     // Since the last epoch.
+    std::vector<Span*> complete_;  // Count windows that are full.
+    std::vector<std::pair<uint64_t, std::string>> erased_;  // Stored spans removed in this epoch.
+    std::vector<Accumulator> merged_;
+    AccumulatorStore merged_store_;
+    uint64_t next_sequence_ = 0;
+    bool restored_ = false;  // prepare() is still to be called.
+    absl::flat_hash_map<uint64_t, Span*> by_sequence_;  // While restoring.
+};
+
+}  // namespace weir::processor

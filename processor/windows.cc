@@ -1,0 +1,15 @@
+#include "processor/windows.h"
+
+#include "processor/paned_windows.h"
+#include "processor/span_windows.h"
+
+namespace weir::processor {
+
+std::unique_ptr<Windows> Windows::make(const Stage& stage, Accumulators& accumulators, Results& results,
+                                       Settler& settler) {
+    if (stage.window.is_grid())
+        return std::make_unique<PanedWindows>(stage, accumulators, results, settler);
+    return std::make_unique<SpanWindows>(stage, accumulators, results, settler);
+}
+
+}  // namespace weir::processor

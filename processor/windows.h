@@ -1,0 +1,121 @@
+// The windows of one aggregate in one shard: which group a record is merged into, and what is to be said
+// when. Two kinds of storage, one for windows whose borders do not depend on the records (paned_windows.h),
+// one for those that their records make (span_windows.h). How they end and are shown: docs/windows.md.
+//
+//   place     finds the record's group; what the record adds to the cells is up to the caller, who may
+//             collect rows and apply them together: before anything reads cells it is asked to settle().
+//   advance   fires and closes what is due by the stage's clock (its watermark, or the wall clock): results
+//             in order of their windows' ends.
+//   show      results of groups that changed since they were last shown.
+//
+// What is shown goes to Results. The caller advances to the watermark before a record before it places the
+// record, so nothing here depends on how records are cut into batches.
+//
+// Stored form: groups as group_table.h has them; prefix := start of the pane, or sequence of the span. Key
+// "w" of table T holds the stage's clocks (aggregate.h).
+//
+// Thread:  the worker that owns the shard.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "base/time.h"
+#include "processor/accumulator.h"
+#include "processor/graph.h"
+#include "processor/group_table.h"
+#include "processor/results.h"
+#include "state/delta.h"
+
+namespace weir::processor {
+
+// Applies the rows that were placed but not yet added to their groups' cells.
+class Settler {
+public:
+    virtual void settle() = 0;
+
+protected:
+    ~Settler() = default;
+};
+
+struct Place {
+    Group* group = nullptr;  // Null: the record is late.
+    AccumulatorStore* store = nullptr;
+};
+
+class Windows {
+public:
+    static std::unique_ptr<Windows> make(const Stage& stage, Accumulators& accumulators, Results& results,
+                                         Settler& settler);
+    virtual ~Windows() = default;
+    Windows(const Windows&) = delete;
+    Windows& operator=(const Windows&) = delete;
+
+    // From this watermark on a record of this time is late, whatever its group; kEndOfTime where that depends
+    // on the group, or never is.
+    [[nodiscard]] virtual EventTime late_from(EventTime time) = 0;
+    // All that is due at `watermark` has been done.
+    [[nodiscard]] virtual Place place(std::string_view key, uint64_t hash, EventTime time,
+                                      EventTime watermark) = 0;
+    // The placed rows are in their cells now.
+    virtual void settled() {}
+
+    // When the stage's clock has to do something next; kEndOfTime: nothing until records come.
+    [[nodiscard]] virtual EventTime next_due() = 0;
+    virtual void advance(EventTime now, Reason reason) = 0;
+    // How far advance() has come; kNoTime: nowhere.
+    [[nodiscard]] EventTime now() const { return now_; }
+    virtual void restore_now(EventTime now) { now_ = now; }
+
+    [[nodiscard]] virtual bool has_changed() = 0;
+    virtual void show_changed() = 0;
+
+    [[nodiscard]] uint64_t take_closed() { return std::exchange(closed_, 0); }
+    [[nodiscard]] virtual uint64_t open_windows() const = 0;
+    [[nodiscard]] virtual uint64_t groups() const = 0;
+    [[nodiscard]] virtual size_t bytes() const = 0;
+
+    virtual void write_changes(state::DeltaWriter& out) = 0;
+    // False when the bytes are not what write_changes() writes.
+    [[nodiscard]] virtual bool restore_group(std::string_view key, std::string_view row) = 0;
+    [[nodiscard]] virtual bool restore_part(std::string_view key, std::string_view value) = 0;
+    virtual void restore_erased(std::string_view prefix) = 0;
+
+protected:
+    using EmitKind = config::Emit::Kind;
+
+    Windows(const Stage& stage, Accumulators& accumulators, Results& results, Settler& settler)
+        : stage_(stage),
+          accumulators_(accumulators),
+          results_(results),
+          settler_(settler),
+          emit_(stage.emit.kind),
+          tracks_changes_(emit_ != EmitKind::kOnClose) {}
+
+    // How long after its end a window fires: gives its result because its time has come.
+    [[nodiscard]] int64_t fire_delay_ms() const {
+        return emit_ == EmitKind::kOnWatermark ? 0 : stage_.window.grace_ms;
+    }
+    // on_update and changes have said everything by then.
+    [[nodiscard]] bool fires() const { return emit_ != EmitKind::kOnUpdate && emit_ != EmitKind::kChanges; }
+
+    // What follows is said because groups changed.
+    void because_changed() {
+        results_.because(emit_ == EmitKind::kOnWatermark ? Reason::kLate
+                         : emit_ == EmitKind::kEvery     ? Reason::kTimer
+                                                         : Reason::kUpdate,
+                         now_);
+    }
+
+    const Stage& stage_;
+    Accumulators& accumulators_;
+    Results& results_;
+    Settler& settler_;
+    const EmitKind emit_;
+    const bool tracks_changes_;
+    EventTime now_ = kNoTime;
+    uint64_t closed_ = 0;
+};
+
+}  // namespace weir::processor
