@@ -1,5 +1,6 @@
 #include "cmd/run.h"
 
+#include <malloc.h>
 #include <unistd.h>
 #include <algorithm>
 #include <csignal>
@@ -30,6 +31,15 @@ void apply(const Overrides& overrides, config::Pipeline& pipeline) {
             pipeline.workers.count = std::atoi(overrides.workers.c_str());
         }
     }
+}
+
+// Fetch responses of a megabyte come and go all the time. Where each is a mapping of its own, or the end of the
+// heap goes back at once, every page of it is zeroed by the kernel again.
+void keep_freed_memory() {
+    constexpr int kMmapThreshold = 32 << 20;  // The most that glibc takes.
+    constexpr int kTrimThreshold = 64 << 20;
+    mallopt(M_MMAP_THRESHOLD, kMmapThreshold);
+    mallopt(M_TRIM_THRESHOLD, kTrimThreshold);
 }
 
 // Waits for SIGTERM or SIGINT; 0 when none came in time.
@@ -81,6 +91,7 @@ std::optional<std::vector<Prepared>> prepare(const std::vector<std::string>& fil
 }
 
 int run(std::vector<Prepared> prepared, const RunOptions& options) {
+    keep_freed_memory();
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
