@@ -33,8 +33,8 @@ void apply(const Overrides& overrides, config::Pipeline& pipeline) {
     }
 }
 
-// Fetch responses of a megabyte come and go all the time. Where each is a mapping of its own, or the end of the
-// heap goes back at once, every page of it is zeroed by the kernel again.
+// Fetch responses of a megabyte come and go all the time. Where each is a mapping of its own, or the end of
+// the heap goes back at once, the kernel zeroes every page of it again.
 void keep_freed_memory() {
     constexpr int kMmapThreshold = 32 << 20;  // The most that glibc takes.
     constexpr int kTrimThreshold = 64 << 20;
