@@ -32,8 +32,9 @@ PlannedFault draw_request_fault(std::mt19937_64& random) {
     planned.api = api;
     planned.fault.kind = possible[draw(possible.size())];
     planned.fault.error.code = draw(2) == 0 ? Code::kUnavailable : Code::kTimedOut;
-    planned.fault.delay_ms = planned.fault.kind == Kind::kSlowMarkers ? 1 + static_cast<int64_t>(draw(8'000))
-                                                                      : static_cast<int64_t>(draw(15'000));
+    planned.fault.delay_ms = planned.fault.kind == Kind::kSlowMarkers
+                                 ? 1 + static_cast<int64_t>(draw(kSlowMarkersMsMax))
+                                 : static_cast<int64_t>(draw(15'000));
     planned.fault.requests = 1 + draw(6);
     planned.nth = 1 + draw(3);
     return planned;

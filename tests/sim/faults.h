@@ -8,6 +8,8 @@
 
 namespace weir::sim {
 
+inline constexpr int64_t kSlowMarkersMsMax = 8'000;
+
 struct PlannedFault {
     connectors::Api api{};
     uint64_t nth = 1;  // Of the calls from now on.

@@ -294,6 +294,7 @@ private:
     }
 
     void on_refusal(Instance& who, const Error& error) {
+        clock_.advance_ms(kSlowMarkersMsMax);  // Until somebody looks; what is decided is visible by then.
         const auto kafka = kafka_commit();
         const bool knows_it = kafka && knows(load(*who.disk), *kafka);
         const bool right = &who == &main_ && rotten_ ? true : kafka && !knows_it;
