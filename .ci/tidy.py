@@ -37,6 +37,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.~}/])/(work|home|root|Users)/[\w.]+")
 NAMES = re.compile(r"\b(?:class|struct)\s+(\w*(?:Utils?|Helpers?|Common))\b")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
 DOC_PATH = re.compile(r"\b(?:docs|tests|examples|scripts|helm|bench)/[\w./-]*\w\.(?:md|yaml|cc|h|py)\b")
+TEST_CASE = re.compile(r'TEST_CASE\w*\(\s*((?:"(?:\\.|[^"\\])*"\s*)+)')
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 STANDARD = re.compile(r"^[a-z_0-9]+$|^(sys|netinet|arpa|linux|bits)/|^(unistd|fcntl|dlfcn|dirent|poll|pthread|sched|signal|"
                       r"errno|string|stdlib|stdio|time|quadmath|getopt|termios|spawn|emmintrin|immintrin|nmmintrin|x86intrin|"
@@ -153,6 +154,25 @@ class Tidy:
                 if not os.path.exists(os.path.join(self.root, name)) and not os.path.exists(local):
                     self.report("path", path, number, f"{name} does not exist")
 
+    def check_guarantees(self, paths):
+        """What is guaranteed names the program or the test case that fails when it is false."""
+        path, rows, cases = "docs/exactly_once.md", False, set()
+        for source in paths:
+            if source.startswith("tests/") and source.endswith(".cc"):
+                for texts in TEST_CASE.findall("\n".join(self.read(source))):
+                    cases.add("".join(re.findall(r'"((?:\\.|[^"\\])*)"', texts)))
+        for number, line in enumerate(self.read(path), 1):
+            rows = line.startswith("|") and (rows or line == "| guarantee | shown by |")
+            if not rows or line in ("| guarantee | shown by |", "|---|---|"):
+                continue
+            names = re.findall(r"`([^`]+)`", line.split("|")[2])
+            if not names:
+                self.report("guarantee", path, number, "which test fails when this is false?")
+            for name in names:
+                program = name.split()[0]
+                if name not in cases and program not in paths and f"{program}.cc" not in paths:
+                    self.report("guarantee", path, number, f"no test is called `{name}`")
+
     def check_readmes(self, paths):
         for folder in sorted({os.path.dirname(path) for path in paths if path.endswith(CODE + (".yaml",))}):
             top = folder.split("/")[0]
@@ -180,6 +200,7 @@ class Tidy:
             if not path.startswith((".ci/tidy.py", "tests/config/cases", "tests/fuzz/corpus", "tests/helm/golden")):
                 self.check_text(path, lines)
         self.check_readmes(set(paths))
+        self.check_guarantees(set(paths))
         self.check_changelog()
         for rule, path in sorted(set(self.allowed) - self.used):
             self.findings.append(f".ci/allow.txt: nothing needs the exception `{rule} | {path}`")
