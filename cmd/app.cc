@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cmd/partition_check.h"
+#include "cmd/redeal.h"
 #include "cmd/until_answered.h"
 #include "connectors/kafka_connector.h"
 #include "connectors/routing_connector.h"
@@ -220,43 +221,15 @@ Result<void> App::open_state() {
     return {};
 }
 
-// Another number of workers than last time: fence every old identity, decide each old slot, and deal the
-// shards' state to the new ones. One-off, before any worker runs.
+// Another number of workers than last time.
 Result<void> App::redeal_slots(const state::Manifest& now) {
     const int32_t old_count = state_->slot_count();
     log_info("pipeline={} dealing state anew: workers {} -> {}", pipeline_.name, old_count, now.slots);
-    std::vector<std::unique_ptr<state::SlotImage>> images;
-    std::vector<state::NewSlot> dealt(slots_.size());
-    for (int32_t old_slot = 0; old_slot < old_count; ++old_slot) {
-        const std::vector<ShardId> shards = shards_of(old_slot, old_count);
-        std::vector<TopicPartition> partitions;
-        for (const ShardId shard : shards)
-            for (const TopicPartition partition : processor::partitions_of(shard, partition_counts_))
-                partitions.push_back(partition);
-        if (partitions.empty()) continue;
-        WEIR_ASSIGN(auto sink, connector_->make_sink({pipeline_.name, pipeline_.instance.index, old_slot},
-                                                     decider_ == processor::Decider::kTransaction));
-        WEIR_TRY(sink->open(options_.startup_timeout_ms));
-        std::vector<std::optional<processor::CommittedOffset>> committed(partitions.size());
-        if (!plan_->inputs.front().is_file) {
-            WEIR_ASSIGN(committed, sink->committed(partitions, options_.startup_timeout_ms));
-        }
-        WEIR_ASSIGN(auto loaded, state::load_slot(state_->slot(old_slot)));
-        images.push_back(std::make_unique<state::SlotImage>(std::move(loaded)));
-        const state::SlotImage& image = *images.back();
-        WEIR_ASSIGN(const auto decision,
-                    processor::decide_slot(image, decider_, old_slot, shards, partitions, committed));
-        for (const ShardId shard : shards) {
-            if (image.progress(shard, decision.epochs_kept) == nullptr) continue;
-            const auto target = static_cast<size_t>(shard / now.instances % now.slots);
-            dealt[target].shards.push_back({shard, &image, old_slot, decision.upto});
-            dealt[target].sink_position = image.sink_position(decision.epochs_kept);
-        }
-    }
-    for (state::NewSlot& slot : dealt)
-        std::sort(slot.shards.begin(), slot.shards.end(),
-                  [](const state::ShardSource& a, const state::ShardSource& b) { return a.shard < b.shard; });
-    return state_->relayout(now, dealt, clock_.wall_ms());
+    Redealing redealing{{},       {}, partition_counts_, decider_, !plan_->inputs.front().is_file,
+                        options_.startup_timeout_ms};
+    for (int32_t slot = 0; slot < old_count; ++slot) redealing.from.push_back(shards_of(slot, old_count));
+    for (const auto& slot : slots_) redealing.to.push_back(slot->shards);
+    return redeal(*state_, now, *connector_, redealing, clock_.wall_ms());
 }
 
 void App::request_stop() { stop_ = true; }
