@@ -7,7 +7,7 @@ namespace weir::cmd {
 
 enum ExitCode : int {
     kExitOk = 0,             // Done, or a clean SIGTERM.
-    kExitFindings = 1,       // `wal verify` found damage.
+    kExitFindings = 1,       // `wal verify` found damage; a test failed.
     kExitUsage = 64,         // The command line is wrong.
     kExitRecordFailed = 65,  // A record failed and on_error is fail.
     kExitUnavailable = 69,   // The brokers did not answer within --startup-timeout.

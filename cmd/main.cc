@@ -30,9 +30,10 @@ int main_checked(int argc, char** argv, int64_t process_start_us) {
     cli.fallthrough();
     std::string log_level = "info";
     std::string log_format = isatty(STDERR_FILENO) != 0 ? "text" : "json";
-    cli.add_option("--log-level", log_level, "trace, debug, info, warn or error")
-        ->envname("WEIR_LOG_LEVEL")
-        ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+    const CLI::Option* const level_option =
+        cli.add_option("--log-level", log_level, "trace, debug, info, warn or error")
+            ->envname("WEIR_LOG_LEVEL")
+            ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
     cli.add_option("--log-format", log_format,
                    "text, or json (the default when standard error is no terminal)")
         ->envname("WEIR_LOG_FORMAT")
@@ -76,6 +77,22 @@ int main_checked(int argc, char** argv, int64_t process_start_us) {
     explain_verb->add_option("--format", format, "text, json or dot")
         ->check(CLI::IsMember({"text", "json", "dot"}));
 
+    CLI::App* const test_verb = cli.add_subcommand(
+        "test", "Run the tests of pipeline files, in virtual time.  weir test orders.yaml");
+    TestOptions test_options;
+    uint64_t seed = 0;
+    test_verb->add_option("FILE", files, "pipeline files; <file>_test.yaml beside one is read, too")
+        ->required();
+    test_verb->add_flag("--restart-everywhere", test_options.restart_everywhere,
+                        "kill the process before and after the commit of every event");
+    CLI::Option* const shuffle_option =
+        test_verb->add_option("--shuffle", seed, "mix records of different partitions, drawn by this seed");
+    test_verb->add_option("--junit", test_options.junit, "write the outcomes to this file");
+    test_verb->add_option("--filter", test_options.filter, "only tests whose name contains this");
+    test_verb->add_flag("--update", test_options.update, "rewrite what is expected by what was written")
+        ->excludes("--restart-everywhere")
+        ->excludes("--shuffle");
+
     CLI::App* const demo_verb = cli.add_subcommand(
         "demo", "Show windows of results on an in-process broker; needs nothing else.  weir demo");
     std::string seconds = "20s";
@@ -101,6 +118,8 @@ int main_checked(int argc, char** argv, int64_t process_start_us) {
         return cli.exit(error) == 0 ? kExitOk : kExitUsage;
     }
 
+    // What a worker tells of its recoveries is noise in a test.
+    if (test_verb->parsed() && level_option->count() == 0) log_level = "error";
     configure_log(log_level, log_format == "json" ? LogFormat::kJson : LogFormat::kText);
     if (run_verb->parsed()) {
         run_options.startup_timeout_ms = milliseconds(timeout);
@@ -110,6 +129,10 @@ int main_checked(int argc, char** argv, int64_t process_start_us) {
     }
     if (validate_verb->parsed()) return validate(files, connect, allow_missing, milliseconds(timeout));
     if (explain_verb->parsed()) return explain(file, format);
+    if (test_verb->parsed()) {
+        if (shuffle_option->count() > 0) test_options.shuffle = seed;
+        return test(files, test_options);
+    }
     if (demo_verb->parsed()) return demo(milliseconds(seconds));
     if (wal_verb->parsed()) return wal(action, directory);
     if (schema_verb->parsed()) return schema();

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cmd/admin.h"
 #include "cmd/exit_code.h"
+#include "cmd/verbs.h"
 #include "config/load.h"
 #include "config/redact.h"
 #include "connectors/kafka_client.h"
@@ -78,6 +79,7 @@ std::optional<std::vector<Prepared>> prepare(const std::vector<std::string>& fil
         Prepared next;
         if (!loaded.diagnostics.has_errors()) {
             next.plan = processor::compile(loaded.pipeline, loaded.diagnostics);
+            check_conditions(loaded.pipeline.tests, loaded.diagnostics);
             apply(overrides, loaded.pipeline);
         }
         if (!loaded.diagnostics.all().empty())

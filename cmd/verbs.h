@@ -2,10 +2,13 @@
 // output, notes and errors to standard error.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cmd/run.h"
+#include "config/diagnostic.h"
 
 namespace weir::cmd {
 
@@ -15,5 +18,16 @@ namespace weir::cmd {
 [[nodiscard]] int demo(int64_t seconds);
 [[nodiscard]] int wal(const std::string& action, const std::string& directory);
 [[nodiscard]] int schema();
+
+struct TestOptions {
+    bool restart_everywhere = false;
+    std::optional<uint64_t> shuffle;
+    std::string junit;  // A file; empty: none.
+    bool update = false;
+    std::string filter;  // Only tests whose name contains it.
+};
+[[nodiscard]] int test(const std::vector<std::string>& files, const TestOptions& options);
+// The `match` conditions of tests, which config/ cannot read.
+void check_conditions(const std::vector<config::TestCase>& tests, config::Diagnostics& diagnostics);
 
 }  // namespace weir::cmd

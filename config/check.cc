@@ -130,6 +130,23 @@ public:
         }
     }
 
+    void check_tests_root(Node& root) {
+        for (size_t i = 0; i < root.items.size(); ++i) {
+            if (root.keys[i].value == "tests") continue;
+            diagnostics_.error("W0012", root.keys[i].mark,
+                               fmt::format("unknown key `{}`", root.keys[i].value),
+                               "a file of tests takes: tests", "the pipeline stands in its own file");
+        }
+        const Field* const field = child_field(root_field(), "tests");
+        Node* const tests = const_cast<Node*>(root.find("tests"));
+        if (tests == nullptr) {
+            diagnostics_.error("W0014", Mark{1, 1, 1}, "the file has no `tests`");
+            return;
+        }
+        path_ = {"tests"};
+        check(*tests, tests->mark, *field);
+    }
+
 private:
     [[nodiscard]] std::string here() const { return joined(path_); }
 
@@ -143,6 +160,7 @@ private:
     }
 
     void check(Node& node, const Mark& key, const Field& field) {
+        if (field.type == Type::kData) return;
         if (node.kind != NodeKind::kSequence) {
             if (field.list == ListForm::kOnly) {
                 wrong_type(node, key, field);
@@ -189,7 +207,9 @@ private:
                 continue;
             }
             path_.push_back(key.value);
-            if (last_segment(child->path) == "*" && child->map) check_part_name(key);
+            // Sources and streams; `expect` has topics.
+            if (last_segment(child->path) == "*" && child->map && child->list == ListForm::kNever)
+                check_part_name(key);
             check(node.items[i], key.mark, *child);
             path_.pop_back();
         }
@@ -325,7 +345,12 @@ private:
             case Type::kAddress:
                 if (!is_listen_address(value)) bad_value("W0020", node, field, "for example 127.0.0.1:8480");
                 return;
+            case Type::kInstant:
+                if (!parse_instant(value)) bad_value("W0017", node, field);
+                return;
             case Type::kNone:
+            case Type::kText:
+            case Type::kData:
             case Type::kPath:
             case Type::kTimezone:
             case Type::kInput:
@@ -416,6 +441,11 @@ SecretOffsets check_fields(Node& root, std::string_view source, const LoadOption
     Checker checker(source, options, diagnostics);
     checker.check_root(root);
     return std::move(checker.secrets);
+}
+
+void check_tests_file(Node& root, std::string_view source, const LoadOptions& options,
+                      Diagnostics& diagnostics) {
+    Checker(source, options, diagnostics).check_tests_root(root);
 }
 
 }  // namespace weir::config

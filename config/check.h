@@ -21,4 +21,8 @@ using SecretOffsets = std::vector<size_t>;
 [[nodiscard]] SecretOffsets check_fields(Node& root, std::string_view source, const LoadOptions& options,
                                          Diagnostics& diagnostics);
 
+// The same for a file whose only key is `tests`.
+void check_tests_file(Node& root, std::string_view source, const LoadOptions& options,
+                      Diagnostics& diagnostics);
+
 }  // namespace weir::config

@@ -153,6 +153,39 @@ const std::vector<Field>& fields() {
         {.path = "streams.*.to.partition", .type = Type::kExpression, .default_value = "by the key", .example = "0", .doc = "The partition of the written record."},
         {.path = "streams.*.to.headers", .map = true, .example = "{region: country}", .doc = "Headers of the written record."},
         {.path = "streams.*.to.headers.*", .type = Type::kExpression, .example = "country", .doc = "The header's value."},
+
+        {.path = "tests", .map = true, .list = ListForm::kOnly, .example = "[{name: doubles, feed: [{to: in, value: {n: 1}}], expect: {out: [{value: {n: 2}}]}}]",
+         .doc = "What `weir test` runs, in virtual time and without a broker. `weir run` checks it and does nothing else with it."},
+        {.path = "tests.name", .type = Type::kText, .required = true, .example = "a late order goes to the side output", .doc = "Says what the test shows; each once."},
+        {.path = "tests.start", .type = Type::kInstant, .default_value = "2026-01-01T00:00:00Z", .example = "2026-06-01T12:00:00Z", .doc = "What the clock shows when the test begins."},
+        {.path = "tests.partitions", .type = Type::kInteger, .min = 1, .max = 64, .default_value = "1", .example = "2", .doc = "How many partitions every topic has."},
+        {.path = "tests.feed", .map = true, .list = ListForm::kOnly, .required = true, .example = "[{at: 1s, to: orders, key: c1, value: {amount: 5}}, {advance: 2m}]", .also = "input inputs", .doc = "What happens, in order: records, and what the clock and the machine do."},
+        {.path = "tests.feed.to", .type = Type::kText, .one_of = true, .example = "orders", .also = "topic", .doc = "A record for this topic (or file, by its path as the source has it)."},
+        {.path = "tests.feed.advance", .type = Type::kDuration, .one_of = true, .example = "2m", .doc = "The clock goes on and nothing comes; what becomes due happens at its time."},
+        {.path = "tests.feed.watermark", .type = Type::kInstant, .one_of = true, .example = "2026-01-01T00:05:00Z", .doc = "Event time reaches this instant everywhere, whatever the sources say."},
+        {.path = "tests.feed.restart", .type = Type::kEnum, .one_of = true, .values = "true", .example = "true", .doc = "The process is killed and recovers."},
+        {.path = "tests.feed.rebalance", .type = Type::kInteger, .list = ListForm::kAlso, .one_of = true, .max = 63, .example = "[0]", .doc = "The process is started again with a worker of its own for these partitions and another for the rest; the state moves along."},
+        {.path = "tests.feed.at", .type = Type::kDuration, .default_value = "with the entry before", .example = "20s", .doc = "When the record comes, from the test's start on; never goes back."},
+        {.path = "tests.feed.key", .type = Type::kData, .default_value = "null", .example = "c1", .doc = "The record's key as text; a list or map becomes JSON."},
+        {.path = "tests.feed.value", .type = Type::kData, .default_value = "null", .example = "{customer_id: c1, amount: 10}", .doc = "The record's value, written as JSON; `null` is a tombstone."},
+        {.path = "tests.feed.raw", .type = Type::kData, .example = "'{broken'", .doc = "The value's bytes instead, for what is not JSON."},
+        {.path = "tests.feed.headers", .map = true, .example = "{trace: abc}", .doc = "The record's headers."},
+        {.path = "tests.feed.headers.*", .type = Type::kText, .example = "abc", .doc = "The header's text."},
+        {.path = "tests.feed.partition", .type = Type::kInteger, .max = 63, .default_value = "by the key", .example = "1", .doc = "The partition it lies on."},
+        {.path = "tests.feed.timestamp", .type = Type::kInstant, .default_value = "the clock's time", .example = "2026-01-01T00:00:30Z", .doc = "The record's timestamp."},
+        {.path = "tests.flush", .type = Type::kEnum, .values = "true false", .default_value = "true where the sources are files", .example = "true", .doc = "Whether the input ends after the last entry, so that every window closes."},
+        {.path = "tests.expect", .map = true, .required = true, .example = "{totals: [{key: c1, value: {total: 15}}]}", .also = "output outputs", .doc = "By topic (or file): all records that readers of committed data see at the end."},
+        {.path = "tests.expect.*", .map = true, .list = ListForm::kOnly, .example = "[{key: c1, value: {total: 15}}]", .doc = "The records of this topic; `[]` is none. `weir test --update` writes them."},
+        {.path = "tests.expect.*.key", .type = Type::kData, .default_value = "not compared", .example = "c1", .doc = "The key as text; a list or map becomes JSON."},
+        {.path = "tests.expect.*.value", .type = Type::kData, .default_value = "not compared", .example = "{total: 15}", .doc = "The value, compared as JSON: 15 equals 15.00, members in any order."},
+        {.path = "tests.expect.*.raw", .type = Type::kData, .default_value = "not compared", .example = "'{broken'", .doc = "The value's bytes."},
+        {.path = "tests.expect.*.headers", .map = true, .default_value = "not compared", .example = "{region: DE}", .doc = "Headers that the record has; it may have others."},
+        {.path = "tests.expect.*.headers.*", .type = Type::kText, .example = "DE", .doc = "The header's text."},
+        {.path = "tests.expect.*.timestamp", .type = Type::kInstant, .default_value = "not compared", .example = "2026-01-01T00:00:59.999Z", .doc = "The record's timestamp."},
+        {.path = "tests.expect.*.match", .type = Type::kExpression, .default_value = "true", .example = "total > 10 AND _key = 'c1'", .doc = "A condition over the written record that must hold."},
+        {.path = "tests.expect.*.partial", .type = Type::kEnum, .values = "true false", .default_value = "false", .example = "true", .doc = "Whether objects in the value may have members that are not named."},
+        {.path = "tests.order", .type = Type::kEnum, .values = "same any", .default_value = "same", .example = "any", .doc = "Whether a topic's records must come in the order given."},
+        {.path = "tests.only", .type = Type::kEnum, .values = "true false", .default_value = "false", .example = "true", .doc = "Whether topics that `expect` does not name must stay empty."},
     };
     return table;
 }
@@ -223,6 +256,9 @@ std::string_view type_name(Type type) {
         case Type::kWorkers: return "auto, a number, or a CPU list such as \"2-5,7\"";
         case Type::kInstance: return "index/count such as 0/3";
         case Type::kProperty: return "a text or number";
+        case Type::kText: return "a text";
+        case Type::kInstant: return "an instant such as 2026-01-01T00:00:00Z";
+        case Type::kData: return "anything";
     }
     return "";
 }

@@ -13,7 +13,8 @@
 
 namespace weir::config {
 
-// What a scalar in this place means. kNone: no scalar is taken.
+// What a scalar in this place means. kNone: no scalar is taken. kData: anything is taken, also maps and
+// lists, and nothing in it is looked at or replaced.
 enum class Type : uint8_t {
     kNone,
     kPath,
@@ -31,7 +32,10 @@ enum class Type : uint8_t {
     kAddress,
     kWorkers,
     kInstance,
-    kProperty
+    kProperty,
+    kText,
+    kInstant,
+    kData
 };
 enum class ListForm : uint8_t { kNever, kAlso, kOnly };
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "config/check.h"
+#include "config/read_tests.h"
 #include "config/redact.h"
 #include "config/scalar.h"
 #include "config/topology.h"
@@ -93,6 +94,7 @@ public:
         each_part(root, "streams", [&](const Node& key, const Node& node) {
             pipeline.streams.push_back(read_stream(key, node));
         });
+        if (const Node* tests = root.find("tests")) pipeline.tests = read_tests(*tests, source_);
         return pipeline;
     }
 
@@ -432,12 +434,27 @@ Loaded load_text(std::string path, std::string text, const LoadOptions& options)
         const SecretOffsets secrets = check_fields(*root, loaded.source, options, loaded.diagnostics);
         loaded.pipeline = Builder(loaded.source, loaded.diagnostics).build(*root);
         check_topology(loaded.pipeline, loaded.diagnostics);
+        check_tests(loaded.pipeline, loaded.pipeline.tests, loaded.diagnostics);
         for (const size_t offset : secrets) {
             if (loaded.source[offset] != '\n') loaded.source[offset] = '*';
         }
     }
     hide_secrets(loaded.source);
     loaded.pipeline.path = std::move(path);
+    return loaded;
+}
+
+LoadedTests load_tests(const std::string& path, const Pipeline& pipeline, const LoadOptions& options) {
+    LoadedTests loaded;
+    const auto text = read_at_most(path, kMaxFileBytes);
+    if (!text) return loaded;
+    loaded.exists = true;
+    loaded.source = normalised(*text);
+    auto root = read_yaml(loaded.source, loaded.diagnostics);
+    if (!root) return loaded;
+    check_tests_file(*root, loaded.source, options, loaded.diagnostics);
+    if (const Node* tests = root->find("tests")) loaded.tests = read_tests(*tests, loaded.source);
+    check_tests(pipeline, loaded.tests, loaded.diagnostics);
     return loaded;
 }
 

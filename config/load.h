@@ -39,4 +39,15 @@ struct Loaded {
 // Reads the file (at most 1 MiB); an unreadable one is a diagnostic too.
 [[nodiscard]] Loaded load_file(const std::string& path, const LoadOptions& options);
 
+struct LoadedTests {
+    bool exists = false;
+    std::vector<TestCase> tests;
+    Diagnostics diagnostics;
+    std::string source;
+};
+
+// Reads a file that holds nothing but `tests:`, for this pipeline.
+[[nodiscard]] LoadedTests load_tests(const std::string& path, const Pipeline& pipeline,
+                                     const LoadOptions& options);
+
 }  // namespace weir::config

@@ -198,6 +198,71 @@ struct Stream {
     Mark mark;
 };
 
+// --- Tests: what `weir test` feeds and expects (docs/testing_pipelines.md). No part of what runs. ---
+
+// A key, value or header: not said at all, null, or bytes.
+struct Said {
+    bool said = false;
+    std::optional<std::string> bytes;  // Empty: null.
+};
+
+struct TestEvent {
+    enum class Kind : uint8_t {
+        kRecord,
+        kAdvance,    // The clock moves and nothing comes.
+        kWatermark,  // Event time moves everywhere.
+        kRestart,    // A crash and a recovery.
+        kRebalance,  // The partitions are dealt to other workers.
+    } kind = Kind::kRecord;
+    std::optional<int64_t> at_ms;  // Of a record: since the test's start; none: with the event before.
+    int64_t time_ms = 0;           // kAdvance: by how long; kWatermark: the instant.
+    std::vector<int32_t> moved;    // kRebalance: the partitions that get a worker of their own.
+    Text to;                       // The topic, or the file's path.
+    Said key;
+    Said value;
+    std::vector<std::pair<std::string, std::string>> headers;
+    std::optional<int32_t> partition;     // None: by the key, as Kafka's clients do.
+    std::optional<int64_t> timestamp_ms;  // None: the clock's.
+    Mark mark;
+};
+
+// Bytes of the file's normalised text (config/yaml.h), for rewriting it.
+struct Span {
+    size_t begin = 0;
+    size_t end = 0;
+};
+
+struct ExpectedRecord {
+    Said key;
+    Said value;                                                // JSON text; compared as JSON.
+    Said raw;                                                  // Compared byte for byte.
+    std::vector<std::pair<std::string, std::string>> headers;  // These and perhaps others.
+    std::optional<int64_t> timestamp_ms;
+    std::optional<Text> match;  // A condition over the record.
+    bool partial = false;       // Objects may have members that are not named here.
+    Mark mark;
+    Span span;
+};
+
+struct ExpectedTopic {
+    Text topic;
+    std::vector<ExpectedRecord> records;
+    bool is_flow = false;  // Written as [ … ].
+    Span span;             // Of the whole list.
+};
+
+struct TestCase {
+    std::string name;
+    int64_t start_ms = 0;
+    int32_t partitions = 1;  // Of every topic.
+    std::vector<TestEvent> feed;
+    std::optional<bool> flush;  // The input ends after the last event; none: files end, topics do not.
+    std::vector<ExpectedTopic> expect;
+    bool any_order = false;
+    bool only = false;  // Topics that are not named stay empty.
+    Mark mark;
+};
+
 struct Pipeline {
     std::string path;  // As given on the command line.
     std::string name;
@@ -212,6 +277,7 @@ struct Pipeline {
     OnError on_error;
     std::vector<Source> sources;  // In file order.
     std::vector<Stream> streams;  // In file order.
+    std::vector<TestCase> tests;  // In file order.
 };
 
 }  // namespace weir::config

@@ -50,7 +50,9 @@ std::string takes(const Field& field) {
         add(type_name(field.type));
     }
     if (field.map) add("a map");
-    if (field.list == ListForm::kOnly) return "a list of maps with one key each";
+    if (field.list == ListForm::kOnly) {
+        return field.single_key ? "a list of maps with one key each" : "a list of maps";
+    }
     if (field.list == ListForm::kAlso) add("a list of these");
     return out;
 }

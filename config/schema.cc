@@ -56,7 +56,10 @@ std::string scalar_schema(const Field& field) {
         case Type::kWorkers: return R"({"type": ["string", "integer"]})";
         case Type::kExpression:
         case Type::kProperty: return R"({"type": ["string", "number", "boolean", "null"]})";
+        case Type::kText: return R"({"type": ["string", "number", "boolean"]})";
+        case Type::kData: return "{}";
         case Type::kNone:
+        case Type::kInstant:
         case Type::kPath:
         case Type::kTimezone:
         case Type::kInput:

@@ -353,7 +353,8 @@ Result<void> Executor::emit(const Node& node, const ExitNode& exit, size_t route
         if (key.is_error()) return failed(key);
         out.key = encode_text(key, scratch.texts[0]);
     } else if (exit.default_key.empty()) {
-        out.key = batch.records[row]->key;
+        // The results of an aggregate without `by` have none.
+        out.key = batch.records[row] != nullptr ? batch.records[row]->key : MaybeBytes{};
     } else {
         out.key = encode_group_key(exit.default_key, batch, row, scratch.texts[0]);
     }

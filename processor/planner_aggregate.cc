@@ -8,7 +8,8 @@ namespace weir::processor {
 
 void Planner::check_partitioning(const config::AggregateStep& step, const Flow& flow,
                                  const std::vector<const FieldPath*>& paths, bool by_record_key) {
-    if (by_record_key) return;
+    // A file is one partition, read by one worker: every group is whole there.
+    if (by_record_key || !source_of(flow).file.empty()) return;
     const std::string source = source_of(flow).name;
     if (step.by.empty()) {
         diagnostics_.error(

@@ -66,9 +66,9 @@ public:
         return next;
     }
 
-    Result<void> finish_input(Sink& sink) {
+    Result<void> advance_watermark(EventTime watermark, Sink& sink) {
         executor_.begin(sink, nullptr, clock_.wall_ms());
-        watermarks_.finish();
+        watermarks_.raise(watermark);
         changed_ = changed_ || plan_.stateful;
         WEIR_ASSIGN(const bool closed, executor_.close_due());
         static_cast<void>(closed);
@@ -206,7 +206,9 @@ Result<void> Shard::process(const InputRun& run, const Source& source, int64_t w
 void Shard::caught_up(const CaughtUp& event) { impl_->caught_up(event); }
 Result<void> Shard::advance_time(Source& source, Sink& sink) { return impl_->advance_time(source, sink); }
 int64_t Shard::next_deadline_us() const { return impl_->next_deadline_us(); }
-Result<void> Shard::finish_input(Sink& sink) { return impl_->finish_input(sink); }
+Result<void> Shard::advance_watermark(EventTime watermark, Sink& sink) {
+    return impl_->advance_watermark(watermark, sink);
+}
 Result<void> Shard::finish_epoch(Sink& sink) { return impl_->finish_epoch(sink); }
 bool Shard::changed() const { return impl_->changed(); }
 std::vector<PartitionProgress> Shard::progress() const { return impl_->progress(); }

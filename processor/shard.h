@@ -96,9 +96,9 @@ public:
     // nothing until records come.
     [[nodiscard]] int64_t next_deadline_us() const;
 
-    // Bounded input ended: event time goes to its end and every window closes. Windows closed so stay closed
-    // in later runs over the same state.
-    [[nodiscard]] Result<void> finish_input(Sink& sink);
+    // Event time reaches `watermark` at every operator, whatever the partitions say. kEndOfTime: bounded
+    // input ended; every window closes and stays closed in later runs over the same state.
+    [[nodiscard]] Result<void> advance_watermark(EventTime watermark, Sink& sink);
 
     // --- The epoch ---
 

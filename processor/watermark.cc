@@ -82,9 +82,10 @@ bool Watermarks::find_idle(Source& source, int64_t now_us) {
     return found;
 }
 
-void Watermarks::finish() {
+void Watermarks::raise(EventTime watermark) {
     for (StageClock& stage : stages_) {
-        stage.current = kEndOfTime;
+        const int64_t lag_ms = *std::max_element(stage.lag_ms.begin(), stage.lag_ms.end());
+        stage.current = std::max(stage.current, less(watermark, std::max<int64_t>(0, lag_ms)));
         stage.ticking = false;
     }
 }

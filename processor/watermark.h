@@ -112,7 +112,8 @@ public:
     void caught_up(size_t partition, int64_t end_offset);
     // Takes what has become quiet for idle; true when any did. Asks the source before.
     [[nodiscard]] bool find_idle(Source& source, int64_t now_us);
-    void finish();
+    // Every stage is at least at `watermark` from now on, less the graces of the stages before it.
+    void raise(EventTime watermark);
 
     [[nodiscard]] EventTime stage(StageId stage) const { return stages_[stage].current; }
     void restore_stage(StageId stage, EventTime watermark);

@@ -1,6 +1,7 @@
 #include "processor/worker.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/crash_point.h"
 #include "base/log.h"
@@ -114,7 +115,8 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     const bool finished = poll->end_of_input || (settings_.stop_when_caught_up && end_offsets_.empty());
     if (poll->end_of_input)
         for (const auto& shard : shards_)
-            if (const auto done = shard->finish_input(*sink_); !done.ok()) return failed_epoch(done.error());
+            if (const auto done = shard->advance_watermark(kEndOfTime, *sink_); !done.ok())
+                return failed_epoch(done.error());
 
     const bool dirty = changed();
     const int64_t after_us = clock_.monotonic_us();
@@ -127,6 +129,17 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
         if (*committed == EpochResult::kRecover) return Turn::kRunning;
     }
     return finished ? Turn::kFinished : Turn::kRunning;
+}
+
+int64_t Worker::next_deadline_us() const {
+    int64_t next = std::numeric_limits<int64_t>::max();
+    for (const auto& shard : shards_) next = std::min(next, shard->next_deadline_us());
+    return next;
+}
+
+Result<void> Worker::advance_watermark(EventTime watermark) {
+    for (const auto& shard : shards_) WEIR_TRY(shard->advance_watermark(watermark, *sink_));
+    return {};
 }
 
 bool Worker::changed() const {

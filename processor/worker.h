@@ -62,6 +62,14 @@ public:
     // Recovers if needed, then: poll at most `wait_ms`, process, advance time, commit when due.
     [[nodiscard]] Result<Turn> step(int64_t wait_ms);
 
+    // Monotonic microseconds at which time alone gives step() something to do; INT64_MAX: nothing until
+    // records come.
+    [[nodiscard]] int64_t next_deadline_us() const;
+
+    // Event time reaches `watermark` at every operator, whatever the partitions say, as at the end of bounded
+    // input (kEndOfTime); part of the open epoch. For `weir test`, after a step().
+    [[nodiscard]] Result<void> advance_watermark(EventTime watermark);
+
     // Commits the open epoch (SIGTERM). The worker is not used afterwards.
     [[nodiscard]] Result<void> finish();
 

@@ -183,7 +183,7 @@ TEST_CASE("a window of many groups is written in the middle of a run") {
     for (int group = 0; group < 3000; ++group) add(group, 0);
     for (int group = 0; group < 900; ++group) add(group, 1000);
     REQUIRE(world.in("o", std::move(run)).ok());
-    REQUIRE(world.shard->finish_input(world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
     const auto lines = world.lines();
     REQUIRE(lines.size() == 3900);
     const auto line = [](int group, const std::string& start, const std::string& end) {
@@ -238,7 +238,7 @@ TEST_CASE("having: what fails it is filtered, and the ledger says so; a result t
           R"({"k":"c","t":1,"v":200})", R"({"k":"d","t":3,"v":0})"}) {
         REQUIRE(world.in("o", "k", row).ok());
     }
-    REQUIRE(world.shard->finish_input(world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
     REQUIRE(world.lines().size() == 2);
     CHECK(world.sink.outputs[0].topic == "dlq");
     CHECK(world.sink.outputs[0].headers.at("__streams.errors.message") == "division by zero");

@@ -89,7 +89,7 @@ void run(const Scenario& scenario, Mode mode) {
         } else if (verb == "epoch") {
             world.epoch();
         } else if (verb == "end") {
-            REQUIRE(world.shard->finish_input(world.sink).ok());
+            REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
         } else {
             FAIL("unknown line");
         }
