@@ -129,6 +129,56 @@ streams:
     to: big
 )yaml";
 
+// Every kind of state that windows keep: panes, sessions that grow and join, counts, and sketches.
+constexpr const char* kWindows = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+streams:
+  hops:
+    from: orders
+    steps:
+      - aggregate:
+          by: k
+          window: {hopping: {size: 3s, step: 1s}, grace: 500ms}
+          emit: on_close
+          fields: {n: count(*), total: sum(v), spread: stddev_samp(v)}
+    to: hops
+  late:
+    from: hops.late
+    to: late
+  visits:
+    from: orders
+    steps:
+      - aggregate:
+          by: k
+          window: {session: 1s, max: 6s}
+          emit: on_close
+          fields: {n: count(*), largest: max(v), about: approx_count_distinct(i)}
+    to: visits
+  threes:
+    from: orders
+    steps:
+      - aggregate: {by: k, window: {count: 3}, emit: on_close, fields: {n: count(*), total: sum(v)}}
+    to: threes
+  so_far:
+    from: orders
+    steps:
+      - aggregate:
+          by: k
+          window: {cumulate: {size: 4s, step: 2s}}
+          emit: on_close
+          fields: {n: count(*), kinds: count(DISTINCT v)}
+    to: so_far
+)yaml";
+
 // Two topics feed the same windows: event time is the minimum over two partitions.
 constexpr const char* kUnion = R"yaml(
 name: sim
@@ -224,6 +274,13 @@ const std::vector<PipelineCase>& pipeline_cases() {
          Decider::kTransaction,
          {"orders", "payments"},
          {"kinds", "paid", "dlq"},
+         false,
+         nullptr},
+        {"windows",
+         kWindows,
+         Decider::kTransaction,
+         {"orders"},
+         {"hops", "late", "visits", "threes", "so_far", "dlq"},
          false,
          nullptr},
         {"union",
