@@ -14,9 +14,12 @@ namespace {
 
 constexpr int64_t kAttemptMs = 5'000;
 constexpr int64_t kBetweenAttemptsMs = 200;
+constexpr int64_t kBetweenDiskAttemptsMs = 1000;
 constexpr int64_t kWaitLogUs = 10'000'000;
 
-bool may_come_back(Code code) { return code == Code::kUnavailable || code == Code::kTimedOut; }
+bool may_come_back(Code code) {
+    return code == Code::kUnavailable || code == Code::kTimedOut || code == Code::kNoSpace;
+}
 
 // What Kafka holds for one shard; its partitions were committed together, so they must agree.
 Result<state::KafkaCommit> commit_of_shard(ShardId shard, std::span<const TopicPartition> partitions,
@@ -134,6 +137,11 @@ Result<void> Worker::recover() {
     const bool patient =
         recovered_once_ || clock_.monotonic_ms() - first_attempt_ms_ < settings_.startup_timeout_ms;
     if (!may_come_back(attempt.error().code) || !patient) return attempt.error();
+    if (attempt.error().code == Code::kNoSpace) {
+        wait_for_space(attempt.error());
+        clock_.sleep_ms(kBetweenDiskAttemptsMs);
+        return {};
+    }
     if (clock_.monotonic_us() >= next_wait_log_us_) {
         next_wait_log_us_ = clock_.monotonic_us() + kWaitLogUs;
         log_warn("slot={} waiting for the broker: {}", settings_.identity.slot, attempt.error().message);
@@ -264,7 +272,7 @@ Result<void> Worker::pin_start_offsets() {
         }
     if (!pinned) return {};
     crash_point("during_genesis");
-    if (!reserve_log()) return Error{Code::kUnavailable, "the disk is full"};
+    if (!reserve_log()) return Error{Code::kNoSpace, "the disk is full"};
     epoch_started_us_ = clock_.monotonic_us();
     WEIR_ASSIGN(const EpochResult result, commit_epoch());
     if (result != EpochResult::kCommitted)

@@ -208,18 +208,22 @@ bool Worker::reserve_log() {
     const auto reserved = log_->reserve();
     log_reserved_ = reserved.ok();
     if (!reserved.ok()) {
-        if (!status_.disk_full)
-            log_error("slot={} reading pauses: {}", settings_.identity.slot, reserved.error().message);
         WEIR_CHECK(reserved.error().code == Code::kNoSpace, reserved.error().message);
-        disk_retry_us_ = clock_.monotonic_us() + kDiskRetryUs;
+        wait_for_space(reserved.error());
     } else if (status_.disk_full) {
         log_info("slot={} reading goes on: the log has space again", settings_.identity.slot);
-    }
-    if (status_.disk_full == log_reserved_) {
-        status_.disk_full = !log_reserved_;
+        status_.disk_full = false;
         publish(ready_ ? WorkerPhase::kRunning : WorkerPhase::kRecovering);
     }
     return log_reserved_;
+}
+
+void Worker::wait_for_space(const Error& error) {
+    disk_retry_us_ = clock_.monotonic_us() + kDiskRetryUs;
+    if (status_.disk_full) return;
+    log_error("slot={} reading pauses: {}", settings_.identity.slot, error.message);
+    status_.disk_full = true;
+    publish(ready_ ? WorkerPhase::kRunning : WorkerPhase::kRecovering);
 }
 
 Result<void> Worker::append_epoch(const CommitId& id, std::string sink_position) {

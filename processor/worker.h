@@ -43,7 +43,7 @@ struct WorkerSettings {
     bool kafka_inputs = true;  // Offsets can be committed to the source system.
     int64_t commit_interval_ms = 100;
     int64_t transaction_timeout_ms = 10'000;
-    int64_t startup_timeout_ms = 60'000;  // For the first recovery; later ones wait for the broker for ever.
+    int64_t startup_timeout_ms = 60'000;  // For the first recovery; later ones wait for ever.
     bool stop_when_caught_up = false;     // Stop once the log ends seen at the start are reached.
 };
 
@@ -106,6 +106,7 @@ private:
     void sync_log();
     void take_deltas();
     [[nodiscard]] bool reserve_log();
+    void wait_for_space(const Error& error);
 
     [[nodiscard]] std::vector<OffsetCommit> offsets(const CommitId& id) const;
     [[nodiscard]] Shard& shard_of(TopicPartition partition);

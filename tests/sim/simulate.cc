@@ -23,10 +23,25 @@ namespace {
 
 constexpr uint64_t kSeedsThatProve = 2'000;
 
+void print_difference(const Outputs& from, const Outputs& other, const char* whose) {
+    for (const auto& [topic, keys] : from)
+        for (const auto& [key, values] : keys) {
+            const auto found = other.find(topic);
+            if (found != other.end() && found->second.contains(key) && found->second.at(key) == values)
+                continue;
+            for (const std::string& value : values)
+                std::printf("%s %s %s %s\n", whose, topic.c_str(), key.c_str(), value.c_str());
+        }
+}
+
 int trace(const Campaign& campaign, uint64_t seed) {
     std::vector<std::string> lines;
     const Report report = simulate(campaign.scenario(seed), seed, {.trace = &lines});
     for (const std::string& line : lines) std::printf("%s\n", line.c_str());
+    if (report.check != Check::kNone && !report.outputs.empty()) {
+        print_difference(campaign.scenario(seed).expected, report.outputs, "want");
+        print_difference(report.outputs, campaign.scenario(seed).expected, "have");
+    }
     std::printf("seed %lu pipeline %s turns %lu trace %016lx: %s %s\n", static_cast<unsigned long>(seed),
                 campaign.scenario(seed).pipeline->name, static_cast<unsigned long>(report.turns),
                 static_cast<unsigned long>(report.trace_hash), check_name(report.check),

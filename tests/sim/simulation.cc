@@ -157,7 +157,7 @@ private:
         if (current_->must_refuse)
             fail(Check::kStarted, "a start on a disk that does not hold what Kafka holds");
         if (current_ == &main_) rotten_ = wrong_disk_ = false;  // What was read verified.
-        current_->ready = true;
+        current_->ready = current_->was_ready = true;
     }
 
     // --- Processes ---
@@ -188,7 +188,7 @@ private:
 
     void start(Instance& who) {
         trace_.add("start");
-        who.must_refuse = false;
+        who.must_refuse = who.was_ready = false;
         live(who, [&]() -> Result<void> {
             state::Directory* slot = nullptr;
             if (stateful_) {
@@ -282,8 +282,10 @@ private:
             case Code::kFenced: count(Event::kFences); return;
             case Code::kUnavailable:
             case Code::kTimedOut: return;
-            case Code::kIo:
             case Code::kNoSpace:
+                if (who.was_ready) fail(Check::kRefused, "does not wait for space: " + error.message);
+                [[fallthrough]];
+            case Code::kIo:
                 if (error.message.find("simulated") == std::string::npos)
                     fail(Check::kRefused, error.message);
                 return;

@@ -282,6 +282,29 @@ TEST_CASE("worker: the disk is full for a while") {
     CHECK(sim::difference(expected, world.outputs()) == "");
 }
 
+// Goal: a recovery that finds the disk full waits, too. Method: a commit without an answer, before and after
+// the disk is full; the recovery has to write the log anew.
+TEST_CASE("worker: the disk is full when the outcome of a commit is read back") {
+    const sim::Outputs expected = undisturbed();
+    sim::World world;
+    world.feed(kRecords);
+    world.start();
+    bool paused = false;
+    world.run_to_the_end([&](int64_t turn) {
+        if (turn == 20) {
+            world.broker.inject(connectors::Api::kCommit, 1, {connectors::Fault::Kind::kLoseAnswer});
+            world.disk.set_capacity(1);
+        }
+        if (turn > 20 && turn < 60)
+            paused = paused || (world.worker->status().disk_full &&
+                                world.worker->status().phase == processor::WorkerPhase::kRecovering);
+        if (turn == 60) world.disk.set_capacity(uint64_t{1} << 30);
+    });
+    CHECK(paused);
+    CHECK_FALSE(world.worker->status().disk_full);
+    CHECK(sim::difference(expected, world.outputs()) == "");
+}
+
 // Goal: whoever waits for readiness does not send traffic to a worker that has not pinned its start offsets.
 TEST_CASE("worker: a first start on a full disk is not called running") {
     sim::World world;
