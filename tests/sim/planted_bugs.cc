@@ -1,7 +1,7 @@
 // Proves that the simulation finds bugs: each one of planted_bugs.txt is switched on alone, and seeds run
 // until a check fails. A bug that survives is a failure of this test.
 //
-//   planted_bugs [SEEDS]      at most so many seeds for each bug (default 4,000)
+//   planted_bugs [SEEDS]      at most so many seeds for each bug (default 10,000)
 //
 // Prints the table of docs/simulation.md. The last line is "ROW R17b pass|fail FIGURES".
 #include "base/log.h"
@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
     spdlog::set_level(spdlog::level::off);
     const Campaign campaign;
     CampaignOptions options;
-    options.seeds = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 4'000;
+    options.seeds = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 10'000;
     options.repeat_every = 0;
     int found = 0;
     int bugs = 0;
