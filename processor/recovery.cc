@@ -292,7 +292,7 @@ Result<void> Worker::start_reading() {
             if (start.offset < range.end) end_offsets_.emplace_back(start.partition, range.end);
         }
     }
-    last_commit_us_ = clock_.monotonic_us();
+    last_commit_us_ = looked_us_ = clock_.monotonic_us();
     return source_->assign(starts);
 }
 

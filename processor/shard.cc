@@ -41,6 +41,11 @@ public:
         return {};
     }
 
+    void stood_still() {
+        watermarks_.doubt_idle();
+        look_at_clock_ = true;
+    }
+
     Result<void> advance_time(Source& source, Sink& sink) {
         const int64_t now_us = clock_.monotonic_us();
         look_at_clock_ = false;
@@ -204,6 +209,7 @@ Result<void> Shard::process(const InputRun& run, const Source& source, int64_t w
     return impl_->process(run, source, wall_ms, sink);
 }
 void Shard::caught_up(const CaughtUp& event) { impl_->caught_up(event); }
+void Shard::stood_still() { impl_->stood_still(); }
 Result<void> Shard::advance_time(Source& source, Sink& sink) { return impl_->advance_time(source, sink); }
 int64_t Shard::next_deadline_us() const { return impl_->next_deadline_us(); }
 Result<void> Shard::advance_watermark(EventTime watermark, Sink& sink) {

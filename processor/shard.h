@@ -88,6 +88,9 @@ public:
     // Everything before `caught_up.end_offset` was delivered.
     void caught_up(const CaughtUp& caught_up);
 
+    // The worker stood still: what was idle has to be asked for again, before anything is processed.
+    void stood_still();
+
     // Declares quiet partitions idle, lets event time tick, closes what became due. Asks the source for a
     // partition's end only when it is about to become idle. Cheap when nothing is due.
     [[nodiscard]] Result<void> advance_time(Source& source, Sink& sink);

@@ -50,7 +50,7 @@ size_t Watermarks::index_of(TopicPartition partition) const {
 
 void Watermarks::wake(size_t index, int64_t now_us) {
     Partition& partition = partitions_[index];
-    partition.idle = false;
+    partition.idle = partition.doubted = false;
     partition.caught_up = false;
     partition.quiet_since_us = now_us;
     partition.quiet_since_wall_ms = clock_.wall_ms();
@@ -77,9 +77,17 @@ bool Watermarks::find_idle(Source& source, int64_t now_us) {
             continue;
         }
         partition.idle = true;
-        found = true;
+        found = found || !partition.doubted;
+        partition.doubted = false;
     }
     return found;
+}
+
+void Watermarks::doubt_idle() {
+    for (Partition& partition : partitions_) {
+        partition.doubted = partition.doubted || partition.idle;
+        partition.idle = false;
+    }
 }
 
 void Watermarks::raise(EventTime watermark) {

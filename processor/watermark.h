@@ -5,7 +5,8 @@
 //   stage      the minimum over the partitions that hold it, less the graces of the stages between; it never
 //              goes back, also not across restarts: it is stored with the stage's state.
 //   holding    every partition but those at the log's end that are idle or never had a usable time.
-//   idle       at the log's end, as the source says when asked, and without a record for idle_timeout.
+//   idle       at the log's end, as the source says when asked, and without a record for idle_timeout. After
+//              a standstill of the worker it is asked again.
 //   all idle   tick: the stage's watermark goes on at the monotonic clock's speed from where it stood (one
 //   that
 //              never stood anywhere stays); hold: it stays; advance: it jumps to the maximum of the
@@ -41,6 +42,7 @@ public:
         EventTime watermark = kNoTime;  // Never goes back.
         bool provided = false;          // source_provided: a watermark came with a record.
         bool idle = false;
+        bool doubted = false;  // It was idle; the source has to say so again.
         bool caught_up = false;
         int64_t quiet_since_us = 0;
         int64_t quiet_since_wall_ms = 0;  // The same on the clock that outlives the process.
@@ -112,6 +114,9 @@ public:
     void caught_up(size_t partition, int64_t end_offset);
     // Takes what has become quiet for idle; true when any did. Asks the source before.
     [[nodiscard]] bool find_idle(Source& source, int64_t now_us);
+    // Nobody looked for a while: partitions that were idle may have records by now. They hold until the
+    // source is asked again; where it has none, event time goes on as if nothing had been.
+    void doubt_idle();
     // Every stage is at least at `watermark` from now on, less the graces of the stages before it.
     void raise(EventTime watermark);
 

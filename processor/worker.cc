@@ -14,6 +14,7 @@ constexpr size_t kMaxPollRecords = 1024;  // A turn's records stay in the core's
 constexpr int64_t kReadBackTimeoutMs = 30'000;
 constexpr int64_t kKeepAliveUs = 3'600'000'000;  // Kafka forgets the offsets of a group that never commits.
 constexpr int64_t kDiskRetryUs = 1'000'000;
+constexpr int64_t kStandstillUs = 1'000'000;
 constexpr int64_t kPublishUs = 1'000'000;
 constexpr size_t kRecoveriesPerMinute = 5;
 constexpr int32_t kTimeoutFencesInARow = 3;  // A broker that comes and goes can time out more than one.
@@ -97,6 +98,7 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
 
     auto poll = source_->poll(std::max<int64_t>(0, (deadline_us - now_us + 999) / 1000), kMaxPollRecords);
     if (!poll.ok()) return failed_epoch(poll.error());
+    notice_standstill();
     const int64_t wall_ms = clock_.wall_ms();
     for (const InputRun& run : poll->runs)
         if (const auto done = shard_of(run.partition).process(run, *source_, wall_ms, *sink_); !done.ok())
@@ -107,11 +109,13 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
             return end.first == event.partition && event.end_offset >= end.second;
         });
     }
+    notice_standstill();
     for (const auto& shard : shards_) {
         if (shard->next_deadline_us() > clock_.monotonic_us()) continue;
         if (const auto done = shard->advance_time(*source_, *sink_); !done.ok())
             return failed_epoch(done.error());
     }
+    looked_us_ = clock_.monotonic_us();
     const bool finished = poll->end_of_input || (settings_.stop_when_caught_up && end_offsets_.empty());
     if (poll->end_of_input)
         for (const auto& shard : shards_)
@@ -140,6 +144,15 @@ int64_t Worker::next_deadline_us() const {
 Result<void> Worker::advance_watermark(EventTime watermark) {
     for (const auto& shard : shards_) WEIR_TRY(shard->advance_watermark(watermark, *sink_));
     return {};
+}
+
+// A process that was stopped, or a call that took long: records may have come since the source said that a
+// partition has none. Event time must not tick past them.
+void Worker::notice_standstill() {
+    const int64_t now_us = clock_.monotonic_us();
+    if (now_us - looked_us_ > kStandstillUs)
+        for (const auto& shard : shards_) shard->stood_still();
+    looked_us_ = now_us;
 }
 
 bool Worker::changed() const {

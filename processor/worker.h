@@ -107,6 +107,7 @@ private:
     void take_deltas();
     [[nodiscard]] bool reserve_log();
     void wait_for_space(const Error& error);
+    void notice_standstill();
 
     [[nodiscard]] std::vector<OffsetCommit> offsets(const CommitId& id) const;
     [[nodiscard]] Shard& shard_of(TopicPartition partition);
@@ -142,6 +143,7 @@ private:
     int64_t epoch_started_us_ = 0;  // Of the first change in the open epoch; 0: nothing changed yet.
     int64_t last_commit_us_ = 0;
     int64_t disk_retry_us_ = 0;
+    int64_t looked_us_ = 0;  // When idle partitions were known to be idle.
     int64_t next_publish_us_ = 0;
     int32_t timeout_fences_ = 0;  // Since the latest commit.
     std::vector<int64_t> recent_recoveries_us_;

@@ -97,6 +97,47 @@ TEST_CASE("worker: power cut while event time ticks on silence") {
     }
 }
 
+// Goal: silence is what the source says, not what a process that stood still did not hear. Method: while
+// event time ticks, a call takes a minute, and a record comes meanwhile.
+TEST_CASE("worker: event time does not tick past records that came during a standstill") {
+    sim::World world;
+    const auto append = [&](int32_t partition, int64_t t, const std::string& v) {
+        connectors::MemoryRecord record;
+        record.key = "k" + std::to_string(partition);
+        record.value = R"({"k":")" + *record.key + R"(","t":)" + std::to_string(sim::World::base_ms + t) +
+                       R"(,"v":)" + v + "}";
+        world.broker.append("orders", partition, record);
+    };
+    const auto step_for = [&](int64_t milliseconds) {
+        for (int64_t i = 0; i < milliseconds / 100; ++i) {
+            REQUIRE(world.worker->step(0).ok());
+            world.clock.advance_ms(100);
+        }
+    };
+    append(0, 1'000, "1");
+    world.start();
+    step_for(7'000);
+    REQUIRE(world.worker->status().shards[0].stages[0].ticking);
+    append(1, 1'000, "99");  // Goes to `big` at once.
+    world.broker.inject(connectors::Api::kProduce, 1, {connectors::Fault::Kind::kDelay, {}, 60'000});
+    bool stood_still = false;
+    world.broker.observe([&](connectors::Api api) {
+        if (api == connectors::Api::kProduce && !std::exchange(stood_still, true)) append(0, 5'000, "2");
+    });
+    step_for(1'000);
+    REQUIRE(stood_still);
+    step_for(30'000);
+    size_t late = 0;
+    size_t whole = 0;  // Windows with both records.
+    for (int32_t partition = 0; partition < sim::kPartitions; ++partition) {
+        late += world.broker.read("late", partition).size();
+        for (const auto& sum : world.broker.read("sums", partition))
+            if (sum.value->find(R"("n":2)") != std::string::npos) ++whole;
+    }
+    CHECK(late == 0);
+    CHECK(whole == 1);
+}
+
 // Goal: the case that error codes cannot tell: committed or not, the answer is lost and the process dies as
 // well.
 TEST_CASE("worker: a lost commit answer and a power cut together") {
