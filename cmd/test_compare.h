@@ -24,7 +24,8 @@ struct Pairing {
                                            const std::vector<connectors::MemoryRecord>& actual,
                                            bool any_order);
 
-// Expects this record and no other: key, value, headers and timestamp.
+// Expects this record and no other: key, value, timestamp, and headers but for weir.watermark, which depends
+// on how the input was cut into polls.
 [[nodiscard]] config::ExpectedRecord exactly(const connectors::MemoryRecord& record);
 
 // The record as it would be written under `expect`: one line of YAML. It says the timestamp and headers where

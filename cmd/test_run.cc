@@ -113,6 +113,7 @@ private:
     // A new one over what the old one left behind. With an interval of 0 every turn commits.
     Result<void> start(int64_t commit_interval_ms) {
         workers_.clear();
+        commit_interval_ms_ = commit_interval_ms;
         if (plan_.stateful) WEIR_TRY(open_state());
         for (size_t slot = 0; slot < dealing_.size(); ++slot) {
             if (dealing_[slot].empty()) continue;
@@ -179,7 +180,8 @@ private:
         return count;
     }
 
-    // Does everything that is due now, also with what the pipeline writes for itself to read.
+    // Does everything that is due now, also with what the pipeline writes for itself to read; then commits,
+    // so that a kill loses nothing, no time either.
     Result<void> settle() {
         for (int turn = 0; turn < kTurnsAtOnce; ++turn) {
             const int64_t before = input_count();
@@ -187,12 +189,16 @@ private:
                 const auto done = worker->step(0);
                 if (!done.ok()) return done.error();
             }
-            if (next_deadline_us() > clock_.monotonic_us() && input_count() == before) {
-                collect();
-                return {};
-            }
+            if (next_deadline_us() > clock_.monotonic_us() && input_count() == before) return commit();
         }
         return Error{Code::kUnknown, "the pipeline does not come to rest"};
+    }
+
+    Result<void> commit() {
+        if (commit_interval_ms_ == 0)
+            for (const auto& worker : workers_) WEIR_TRY(worker->commit());
+        collect();
+        return {};
     }
 
     // --- What happens to it ---
@@ -216,11 +222,6 @@ private:
                 next_us == kNever ? kNeverMs
                                   : std::max<int64_t>(1, (next_us - clock_.monotonic_us() + 999) / 1000);
             clock_.advance_ms(std::min(wait_ms, wall_ms - clock_.wall_ms()));
-            WEIR_TRY(settle());
-            if (!mode_.restart_everywhere) continue;
-            // After the commit only: event time that ticked since the last commit is forgotten by a kill, so
-            // kills before every commit would stop it for ever.
-            WEIR_TRY(start(0));
             WEIR_TRY(settle());
         }
         return {};
@@ -282,6 +283,7 @@ private:
     std::vector<int32_t> partition_counts_;
     Dealing dealing_;
     std::vector<std::unique_ptr<processor::Worker>> workers_;
+    int64_t commit_interval_ms_ = 0;
     std::map<std::string, std::vector<size_t>> seen_;  // By topic and partition: records collected.
     Written written_;
 };

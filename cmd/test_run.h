@@ -19,8 +19,8 @@
 namespace weir::cmd {
 
 struct TestMode {
-    // The process is killed and recovers with all work of an event done and nothing committed, again after
-    // its commit, and wherever the clock stops on its way because something was due.
+    // At every event the process is killed with all work done and nothing committed, and again after the
+    // commit.
     bool restart_everywhere = false;
     // Records of different partitions that come within the sources' `max_delay` change places, drawn by this
     // seed.

@@ -175,6 +175,13 @@ Result<Worker::Turn> Worker::failed_epoch(const Error& cause) {
     return Turn::kRunning;
 }
 
+Result<void> Worker::commit() {
+    if (!ready_ || !reserve_log()) return {};
+    for (const auto& shard : shards_) WEIR_TRY(shard->advance_time(*source_, *sink_));
+    const auto committed = commit_epoch();
+    return committed.ok() ? Result<void>() : Result<void>(committed.error());
+}
+
 Result<void> Worker::finish() {
     beat();
     if (ready_ && changed() && reserve_log()) {

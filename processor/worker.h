@@ -70,6 +70,10 @@ public:
     // input (kEndOfTime); part of the open epoch. For `weir test`, after a step().
     [[nodiscard]] Result<void> advance_watermark(EventTime watermark);
 
+    // Commits now, also when nothing but time has changed: event time that ticks on silence goes to the log
+    // when a window waits for it only. For `weir test`, after a step().
+    [[nodiscard]] Result<void> commit();
+
     // Commits the open epoch (SIGTERM). The worker is not used afterwards.
     [[nodiscard]] Result<void> finish();
 
