@@ -29,6 +29,7 @@ Span& SpanTable::insert(std::string_view key, uint64_t hash, Span* previous) {
     }
     auto* const span = new (memory) Span;
     Group::make(reinterpret_cast<char*>(&span->group), key, hash, accumulators_.cell_count());
+    span->group.sequence = next_sequence_++;
     Chain& chain = chains_[Key{span->group.key(), hash}];
     span->previous = previous;
     span->next = previous != nullptr ? previous->next : chain.first;
@@ -39,6 +40,7 @@ Span& SpanTable::insert(std::string_view key, uint64_t hash, Span* previous) {
 }
 
 void SpanTable::remove(Span& span) {
+    if (span.stored) erased_.emplace_back(span.group.sequence, std::string(span.group.key()));
     const auto found = chains_.find(Key{span.group.key(), span.group.hash});
     Chain& chain = found->second;
     (span.previous != nullptr ? span.previous->next : chain.first) = span.next;
@@ -81,6 +83,73 @@ void SpanTable::free(Span& span) {
     if (its_class >= free_.size()) free_.resize(its_class + 1, nullptr);
     span.next = free_[its_class];
     free_[its_class] = &span;
+}
+
+void SpanTable::write_changes(uint32_t table, state::DeltaWriter& out) {
+    for (const auto& [sequence, key] : erased_)
+        erase_group(static_cast<int64_t>(sequence), key, accumulators_, table, out);
+    erased_.clear();
+    for (Span* span : dirty_) {
+        if (!span->dead) {
+            span->group.dirty = false;
+            write_group(span->group, static_cast<int64_t>(span->group.sequence), accumulators_, store_, table,
+                        out);
+            span->stored = true;
+        }
+        drop(*span);
+    }
+    dirty_.clear();
+}
+
+void SpanTable::find_known() {
+    if (by_sequence_.empty()) for_each([&](Span& known) { by_sequence_[known.group.sequence] = &known; });
+}
+
+Span& SpanTable::restored(std::string_view key, std::string_view group_key) {
+    find_known();
+    const auto sequence = static_cast<uint64_t>(read_prefix(key));
+    Span*& span = by_sequence_[sequence];
+    if (span == nullptr) {
+        const uint64_t next = next_sequence_;
+        span = &insert(group_key, hash_group_key(group_key), nullptr);
+        span->group.sequence = sequence;
+        next_sequence_ = std::max(next, sequence + 1);
+    }
+    span->stored = true;
+    restoring_ = true;
+    return *span;
+}
+
+bool SpanTable::restore(std::string_view key, std::string_view row) {
+    Span& span = restored(key, key.substr(kPrefixBytes));
+    return read_group(row, accumulators_, store_, span.group);
+}
+
+bool SpanTable::restore_part(std::string_view key, std::string_view value) {
+    std::string_view group_key;
+    std::string_view part_key;
+    uint64_t call = 0;
+    if (!split_part_key(key.substr(kPrefixBytes), group_key, call, part_key)) return false;
+    Span& span = restored(key, group_key);
+    return accumulators_.read_part(call, part_key, value, span.group.cells(), store_);
+}
+
+void SpanTable::restore_erased(std::string_view key) {
+    if (key.size() < kPrefixBytes) return;
+    find_known();
+    const auto found = by_sequence_.find(static_cast<uint64_t>(read_prefix(key)));
+    if (found == by_sequence_.end()) return;
+    found->second->stored = false;  // It is erased already.
+    remove(*found->second);
+    by_sequence_.erase(found);
+}
+
+bool SpanTable::finish_restoring() {
+    if (!restoring_) return false;
+    restoring_ = false;
+    by_sequence_.clear();
+    sort();
+    return true;
 }
 
 size_t SpanTable::bytes() const {

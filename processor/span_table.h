@@ -4,11 +4,15 @@
 // A span that was removed stays readable as `dead` until nobody refers to it any more (lists of what changed,
 // the queue of what is due): see hold() and drop().
 //
+// Stored form: as group_table.h has it; prefix := the span's sequence.
+//
 // Thread:  the worker that owns the shard.
 // Memory:  spans lie in slabs, freed ones are reused; counted in bytes().
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
@@ -16,6 +20,7 @@
 #include "processor/accumulator.h"
 #include "processor/group_table.h"
 #include "processor/slab.h"
+#include "state/delta.h"
 
 namespace weir::processor {
 
@@ -43,7 +48,7 @@ public:
     [[nodiscard]] Chain chain(std::string_view key, uint64_t hash) const;
     // Makes a span behind `previous` in the key's chain (null: at its front).
     [[nodiscard]] Span& insert(std::string_view key, uint64_t hash, Span* previous);
-    // Unlinks it and gives back what its cells hold.
+    // Unlinks it and gives back what its cells hold; the next epoch erases it.
     void remove(Span& span);
 
     void hold(Span& span) { ++span.references; }
@@ -51,8 +56,24 @@ public:
         if (--span.references == 0 && span.dead) free(span);
     }
 
-    // Puts chains in order after spans were inserted anyhow.
-    void sort();
+    // The caller is about to change the span.
+    void touch(Span& span) {
+        if (span.group.dirty) return;
+        span.group.dirty = true;
+        dirty_.push_back(&span);
+        hold(span);
+    }
+    // `table`: of the groups.
+    void write_changes(uint32_t table, state::DeltaWriter& out);
+
+    // --- Restoring, before anything else. Keys are stored ones, so they begin with a prefix ---
+
+    // False when the bytes are not what write_changes() writes.
+    [[nodiscard]] bool restore(std::string_view key, std::string_view row);
+    [[nodiscard]] bool restore_part(std::string_view key, std::string_view value);
+    void restore_erased(std::string_view key);
+    // Puts the chains in order; false: nothing was restored.
+    [[nodiscard]] bool finish_restoring();
 
     [[nodiscard]] AccumulatorStore& store() { return store_; }
     template <class Use>
@@ -77,6 +98,10 @@ private:
 
     [[nodiscard]] size_t size_class(std::string_view key) const;
     void free(Span& span);
+    // The span of a stored key, made when it is new.
+    [[nodiscard]] Span& restored(std::string_view key, std::string_view group_key);
+    void find_known();
+    void sort();
 
     const Accumulators& accumulators_;
     absl::flat_hash_map<Key, Chain, Hash> chains_;
@@ -84,6 +109,11 @@ private:
     std::vector<Span*> free_;  // By size class: lists linked by `next`.
     AccumulatorStore store_;
     size_t size_ = 0;
+    uint64_t next_sequence_ = 0;
+    std::vector<Span*> dirty_;                              // Since the last epoch.
+    std::vector<std::pair<uint64_t, std::string>> erased_;  // Stored spans removed in this epoch.
+    bool restoring_ = false;
+    absl::flat_hash_map<uint64_t, Span*> by_sequence_;  // While restoring.
 };
 
 }  // namespace weir::processor

@@ -60,19 +60,11 @@ void SpanWindows::change(Span& span) {
     span.group.changed = true;
     changed_.push_back(&span);
     spans_.hold(span);
-    touch(span);
-}
-
-void SpanWindows::touch(Span& span) {
-    if (span.group.dirty) return;
-    span.group.dirty = true;
-    dirty_.push_back(&span);
-    spans_.hold(span);
+    spans_.touch(span);
 }
 
 Span& SpanWindows::make(std::string_view key, uint64_t hash, Span* previous, EventTime time) {
     Span& span = spans_.insert(key, hash, previous);
-    span.group.sequence = next_sequence_++;
     span.group.first = span.group.last = time;
     return span;
 }
@@ -87,7 +79,7 @@ Place SpanWindows::place(std::string_view key, uint64_t hash, EventTime time, Ev
     }
     if (span == nullptr) return {};
     ++span->group.records;
-    touch(*span);
+    spans_.touch(*span);
     if (kind_ == Kind::kCount && span->group.records == stage_.window.count) {
         complete_.push_back(span);
         spans_.hold(*span);
@@ -116,7 +108,14 @@ Span* SpanWindows::place_session(std::string_view key, uint64_t hash, EventTime 
     const auto takes_before = [&] {
         return joinable(before->group.first, before->group.last, time, time);
     };
-    const auto takes_after = [&] { return joinable(time, time, after->group.first, after->group.last); };
+    // With `max` a session ends the earlier the earlier it begins: it may not have ended already.
+    const auto takes_after = [&] {
+        if (!joinable(time, time, after->group.first, after->group.last)) return false;
+        Group joined;
+        joined.first = time;
+        joined.last = after->group.last;
+        return watermark == kNoTime || end_of(joined) + stage_.window.grace_ms > watermark;
+    };
     Span* const left = before != nullptr && takes_before() ? before : nullptr;
     Span* right = after != nullptr && takes_after() ? after : nullptr;
     if (left != nullptr && right != nullptr &&
@@ -144,7 +143,7 @@ Span* SpanWindows::place_session(std::string_view key, uint64_t hash, EventTime 
         left->group.last = std::max(left->group.last, right->group.last);
         results_.because(Reason::kUpdate, now_);
         results_.withdraw(static_cast<int64_t>(right->group.sequence), right->group.key());
-        remove(*right);
+        spans_.remove(*right);
     }
     const EventTime end = end_of(span.group);
     if (end != end_before) settle_flags(span, watermark);
@@ -187,17 +186,14 @@ void SpanWindows::settled() {
         add(*span);
         results_.forget(static_cast<int64_t>(span->group.sequence), span->group.key());
         ++closed_;
-        remove(*span);
+        spans_.remove(*span);
         spans_.drop(*span);
     }
     complete_.clear();
 }
 
 void SpanWindows::prepare() {
-    if (!restored_) return;
-    restored_ = false;
-    by_sequence_.clear();
-    spans_.sort();
+    if (!spans_.finish_restoring()) return;
     spans_.for_each([&](Span& span) {
         settle_flags(span, now_);
         schedule(span);
@@ -238,7 +234,7 @@ void SpanWindows::advance(EventTime now, Reason reason) {
             if (!span.closed && closes_at(span) <= due.at) close(span);
         }
         if (gone_at(span) <= due.at) {
-            remove(span);
+            spans_.remove(span);
         } else {
             schedule(span);
         }
@@ -254,7 +250,7 @@ void SpanWindows::close(Span& span) {
         because_changed();
         add(span);
     }
-    if (span.group.changed) touch(span);
+    if (span.group.changed) spans_.touch(span);
     span.group.changed = false;
     results_.forget(static_cast<int64_t>(span.group.sequence), span.group.key());
     ++closed_;
@@ -270,7 +266,7 @@ void SpanWindows::show_changed() {
         const bool ripe = emit_ != EmitKind::kOnWatermark || span->fired;
         if (!span->dead && span->group.changed && ripe) {
             add(*span);
-            touch(*span);
+            spans_.touch(*span);
         }
         if (!span->dead) span->group.changed = false;
         spans_.drop(*span);
@@ -303,65 +299,6 @@ void SpanWindows::add(Span& span) {
     results_.add(static_cast<int64_t>(group.sequence), result, merged_.data(), merged_store_);
     accumulators_.release(merged_.data(), merged_store_);
     std::fill(merged_.begin(), merged_.end(), Accumulator{});
-}
-
-void SpanWindows::remove(Span& span) {
-    if (span.stored) erased_.emplace_back(span.group.sequence, std::string(span.group.key()));
-    spans_.remove(span);
-}
-
-void SpanWindows::write_changes(state::DeltaWriter& out) {
-    for (const auto& [sequence, key] : erased_)
-        erase_group(static_cast<int64_t>(sequence), key, accumulators_, stage_.table, out);
-    erased_.clear();
-    for (Span* span : dirty_) {
-        if (!span->dead) {
-            span->group.dirty = false;
-            write_group(span->group, static_cast<int64_t>(span->group.sequence), accumulators_,
-                        spans_.store(), stage_.table, out);
-            span->stored = true;
-        }
-        spans_.drop(*span);
-    }
-    dirty_.clear();
-}
-
-Span& SpanWindows::restored(std::string_view key, std::string_view group_key) {
-    if (by_sequence_.empty())
-        spans_.for_each([&](Span& known) { by_sequence_[known.group.sequence] = &known; });
-    Span*& span = by_sequence_[static_cast<uint64_t>(read_prefix(key))];
-    if (span == nullptr) {
-        span = &spans_.insert(group_key, hash_group_key(group_key), nullptr);
-        span->group.sequence = static_cast<uint64_t>(read_prefix(key));
-        next_sequence_ = std::max(next_sequence_, span->group.sequence + 1);
-    }
-    span->stored = true;
-    restored_ = true;
-    return *span;
-}
-
-bool SpanWindows::restore_group(std::string_view key, std::string_view row) {
-    Span& span = restored(key, key.substr(kPrefixBytes));
-    return read_group(row, accumulators_, spans_.store(), span.group);
-}
-
-bool SpanWindows::restore_part(std::string_view key, std::string_view value) {
-    std::string_view group_key;
-    std::string_view part_key;
-    uint64_t call = 0;
-    if (!split_part_key(key.substr(kPrefixBytes), group_key, call, part_key)) return false;
-    Span& span = restored(key, group_key);
-    return accumulators_.read_part(call, part_key, value, span.group.cells(), spans_.store());
-}
-
-void SpanWindows::restore_erased(std::string_view key) {
-    if (key.size() < kPrefixBytes) return;
-    if (by_sequence_.empty())
-        spans_.for_each([&](Span& known) { by_sequence_[known.group.sequence] = &known; });
-    const auto found = by_sequence_.find(static_cast<uint64_t>(read_prefix(key)));
-    if (found == by_sequence_.end()) return;
-    spans_.remove(*found->second);
-    by_sequence_.erase(found);
 }
 
 }  // namespace weir::processor

@@ -35,10 +35,14 @@ public:
     [[nodiscard]] uint64_t open_windows() const override { return spans_.size(); }
     [[nodiscard]] uint64_t groups() const override { return spans_.keys(); }
     [[nodiscard]] size_t bytes() const override { return spans_.bytes(); }
-    void write_changes(state::DeltaWriter& out) override;
-    [[nodiscard]] bool restore_group(std::string_view key, std::string_view row) override;
-    [[nodiscard]] bool restore_part(std::string_view key, std::string_view value) override;
-    void restore_erased(std::string_view key) override;
+    void write_changes(state::DeltaWriter& out) override { spans_.write_changes(stage_.table, out); }
+    [[nodiscard]] bool restore_group(std::string_view key, std::string_view row) override {
+        return spans_.restore(key, row);
+    }
+    [[nodiscard]] bool restore_part(std::string_view key, std::string_view value) override {
+        return spans_.restore_part(key, value);
+    }
+    void restore_erased(std::string_view key) override { spans_.restore_erased(key); }
 
 private:
     using Kind = config::Window::Kind;
@@ -73,26 +77,17 @@ private:
     void settle_flags(Span& span, EventTime watermark) const;
     void close(Span& span);
     void change(Span& span);
-    void touch(Span& span);
     void add(Span& span);
-    void remove(Span& span);
     // Takes up what was restored.
     void prepare();
-    // The span of a stored key, made when it is new.
-    Span& restored(std::string_view key, std::string_view group_key);
 
     const Kind kind_;
     SpanTable spans_;
     std::vector<Due> heap_;
     std::vector<Span*> changed_;   // Since they were last shown.
-    std::vector<Span*> dirty_;     // Since the last epoch.
     std::vector<Span*> complete_;  // Count windows that are full.
-    std::vector<std::pair<uint64_t, std::string>> erased_;  // Stored spans removed in this epoch.
     std::vector<Accumulator> merged_;
     AccumulatorStore merged_store_;
-    uint64_t next_sequence_ = 0;
-    bool restored_ = false;  // prepare() is still to be called.
-    absl::flat_hash_map<uint64_t, Span*> by_sequence_;  // While restoring.
 };
 
 }  // namespace weir::processor
