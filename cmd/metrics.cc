@@ -137,6 +137,8 @@ void add_streams(const AppStatus& app, const processor::Plan& plan, const proces
                                                             {"forwarded", stream.forwarded},
                                                             {"filtered", stream.filtered},
                                                             {"merged", stream.merged},
+                                                            {"duplicate", stream.duplicates},
+                                                            {"throttled", stream.throttled},
                                                             {"late", stream.late},
                                                             {"expanded", stream.expanded},
                                                             {"dead_letter", stream.dead_lettered},

@@ -293,6 +293,12 @@ private:
             step.step = read_explode(node);
         } else if (key.value == "aggregate") {
             step.step = read_aggregate(key, node);
+        } else if (key.value == "dedupe") {
+            step.step = read_dedupe(key, node);
+        } else if (key.value == "throttle") {
+            step.step = read_throttle(key, node);
+        } else if (key.value == "top_n") {
+            step.step = read_top_n(key, node);
         } else {
             return;
         }
@@ -337,6 +343,39 @@ private:
             aggregate.emit.mark = key_mark(node, "emit");
         }
         return aggregate;
+    }
+
+    [[nodiscard]] DedupeStep read_dedupe(const Node& key, const Node& node) const {
+        DedupeStep dedupe;
+        dedupe.mark = key.mark;
+        dedupe.by = texts(node.find("by"));
+        read_duration(node, "within", dedupe.within_ms);
+        if (scalar(node, "keep") == "last") dedupe.keep = DedupeStep::Keep::kLast;
+        return dedupe;
+    }
+
+    [[nodiscard]] ThrottleStep read_throttle(const Node& key, const Node& node) const {
+        ThrottleStep throttle;
+        throttle.mark = key.mark;
+        throttle.by = texts(node.find("by"));
+        throttle.max = parse_integer(scalar(node, "max")).value_or(0);
+        read_duration(node, "per", throttle.per_ms);
+        return throttle;
+    }
+
+    [[nodiscard]] TopNStep read_top_n(const Node& key, const Node& node) const {
+        TopNStep top;
+        top.mark = key.mark;
+        top.by = texts(node.find("by"));
+        top.n = parse_integer(scalar(node, "n")).value_or(0);
+        top.smallest = node.find("smallest") != nullptr;
+        top.order = expression(node, top.smallest ? "smallest" : "largest").value_or(Text{});
+        top.rank = scalar(node, "as");
+        if (const Node* window = node.find("window")) {
+            top.window = read_window(*window);
+            top.window.mark = key_mark(node, "window");
+        }
+        return top;
     }
 
     static Window read_window(const Node& node) {

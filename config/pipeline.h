@@ -175,9 +175,43 @@ struct AggregateStep {
     Mark mark;
 };
 
-struct Step {
-    std::variant<FilterStep, MapStep, SetStep, RemoveStep, ExplodeStep, AggregateStep> step;
+struct DedupeStep {
+    enum class Keep : uint8_t { kFirst, kLast };
+
+    std::vector<Text> by;
+    int64_t within_ms = 0;
+    Keep keep = Keep::kFirst;
     Mark mark;
+};
+
+struct ThrottleStep {
+    std::vector<Text> by;
+    int64_t max = 0;
+    int64_t per_ms = 0;
+    Mark mark;
+};
+
+struct TopNStep {
+    std::vector<Text> by;
+    int64_t n = 0;
+    Text order;
+    bool smallest = false;  // They come first; else the largest.
+    std::string rank;       // `as`; empty: no field.
+    Window window;
+    Mark mark;
+};
+
+struct Step {
+    std::variant<FilterStep, MapStep, SetStep, RemoveStep, ExplodeStep, AggregateStep, DedupeStep,
+                 ThrottleStep, TopNStep>
+        step;
+    Mark mark;
+
+    // Steps that keep something between records. They go by time, so records can be too late for them.
+    [[nodiscard]] bool has_state() const {
+        return std::holds_alternative<AggregateStep>(step) || std::holds_alternative<DedupeStep>(step) ||
+               std::holds_alternative<ThrottleStep>(step) || std::holds_alternative<TopNStep>(step);
+    }
 };
 
 struct Route {

@@ -23,9 +23,11 @@ std::string_view base_name(std::string_view from) {
     return late ? from.substr(0, from.size() - kLate.size()) : from;
 }
 
-bool aggregates(const Stream& stream) {
+constexpr const char* kWhoHasLate = "only a stream with aggregate, dedupe, throttle or top_n has them";
+
+bool has_state(const Stream& stream) {
     return std::any_of(stream.steps.begin(), stream.steps.end(),
-                       [](const Step& step) { return std::holds_alternative<AggregateStep>(step.step); });
+                       [](const Step& step) { return step.has_state(); });
 }
 
 class Topology {
@@ -66,16 +68,16 @@ private:
         const auto stream = streams_.find(name);
         if (stream == streams_.end() && (late || sources_.find(name) == sources_.end())) {
             unknown_input(from, name, late);
-        } else if (late && !aggregates(*stream->second)) {
+        } else if (late && !has_state(*stream->second)) {
             diagnostics_.error("W0052", from.mark, fmt::format("`{}` has no late records", name),
-                               "only a stream that aggregates in windows has them");
+                               kWhoHasLate);
         }
     }
 
     void unknown_input(const Text& from, std::string_view name, bool late) {
         if (late && sources_.find(name) != sources_.end()) {
             diagnostics_.error("W0052", from.mark, fmt::format("the source `{}` has no late records", name),
-                               "only a stream that aggregates in windows has them");
+                               kWhoHasLate);
             return;
         }
         std::vector<std::string_view> names;
@@ -99,9 +101,12 @@ private:
     }
 
     void check_window(const Step& step) {
-        const auto* const aggregate = std::get_if<AggregateStep>(&step.step);
-        if (aggregate == nullptr) return;
-        const Window& window = aggregate->window;
+        if (const auto* const top = std::get_if<TopNStep>(&step.step)) check_window(top->window, Emit{});
+        if (const auto* const aggregate = std::get_if<AggregateStep>(&step.step))
+            check_window(aggregate->window, aggregate->emit);
+    }
+
+    void check_window(const Window& window, const Emit& emit_rule) {
         const auto refuse = [&](const std::string& message, const std::string& help) {
             diagnostics_.error("W0061", window.mark, message, "", help);
         };
@@ -125,8 +130,8 @@ private:
         if (window.grace_ms > 0 && (processing || !window.is_timed())) {
             refuse("`grace` is for windows in event time: elsewhere no record is late", "remove it");
         }
-        const Emit::Kind emit = aggregate->emit.kind;
-        const Mark mark = aggregate->emit.mark.line > 0 ? aggregate->emit.mark : window.mark;
+        const Emit::Kind emit = emit_rule.kind;
+        const Mark mark = emit_rule.mark.line > 0 ? emit_rule.mark : window.mark;
         const bool waits = emit == Emit::Kind::kOnClose || emit == Emit::Kind::kOnWatermark;
         if (window.kind == Window::Kind::kNone && waits) {
             diagnostics_.error("W0061", mark, "without windows nothing ever closes", "",

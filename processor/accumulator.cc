@@ -36,6 +36,7 @@ const AccumulatorOperations& operations_of(const CallPlan& call) {
         case F::kApproxCountDistinct: return kApproximateCount;
         case F::kApproxPercentile: return kApproximatePercentile;
         case F::kTopK: return kTopK;
+        case F::kTopRows: return kTopRows;
     }
     return kCountRows;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/log.h"
 #include "processor/executor.h"
 #include "processor/group_key.h"
 #include "processor/shard.h"
@@ -12,7 +11,6 @@ namespace {
 
 constexpr uint8_t kClocksVersion = 2;
 constexpr std::string_view kClocksKey = "w";
-constexpr int64_t kLogLateEveryMs = 60'000;
 
 }  // namespace
 
@@ -22,7 +20,8 @@ Aggregate::Aggregate(const Graph& graph, StageId id)
       processing_time_(stage_.window.time == config::Window::Time::kProcessing),
       accumulators_(stage_.calls),
       results_(stage_, accumulators_, *this),
-      windows_(Windows::make(stage_, accumulators_, results_, *this)) {}
+      windows_(Windows::make(stage_, accumulators_, results_, *this)),
+      held_(graph, stage_) {}
 
 Result<void> Aggregate::accumulate(Executor& executor, const Node& node, const AccumulateNode& input,
                                    Batch& batch, Rows rows) {
@@ -44,7 +43,9 @@ Result<void> Aggregate::accumulate(Executor& executor, const Node& node, const A
             show_at_ms_ = executor.wall_ms() + stage_.emit.every_ms;
         }
     }
-    return late_.empty() ? Result<void>{} : tell_late(executor, node, input, batch, before);
+    if (late_.empty()) return {};
+    measure_late(batch, before);
+    return tell_late(executor, node, input.late, batch, late_);
 }
 
 // By time alone; a session's records may still turn out to be late in place().
@@ -111,6 +112,10 @@ Result<void> Aggregate::evaluate(Executor& executor, const Node& node, const Acc
                 fail(row, value.is_error() ? value.bytes() : accumulators_.refusal(i));
             }
         }
+    }
+    if (input.held) {
+        held_.pack(*input.held, batch, rows_, executor.arena(), packed_);
+        calls_[0].arguments.push_back(&packed_);
     }
     if (!failed) [[likely]]
         return {};
@@ -193,25 +198,13 @@ void Aggregate::settle() {
     windows_->settled();
 }
 
-Result<void> Aggregate::tell_late(Executor& executor, const Node& node, const AccumulateNode& input,
-                                  Batch& batch, const Watermarks::Before& before) {
-    StreamCounters& counters = executor.counters(node.stream);
-    counters.late += late_.size();
+void Aggregate::measure_late(Batch& batch, const Watermarks::Before& before) const {
     batch.late_by_ms.resize(batch.row_count);
     for (const uint32_t row : late_) {
         const EventTime watermark =
             batch.watermarks.empty() ? windows_->now() : before.at(batch.watermarks[row]);
         batch.late_by_ms[row] = watermark - batch.times[row];
     }
-    if (executor.wall_ms() - logged_wall_ms_ >= kLogLateEveryMs) {
-        logged_wall_ms_ = executor.wall_ms();
-        const uint32_t row = late_.front();
-        log_info("records are too late for their windows: step={} event_time={} late_by_ms={} {}",
-                 stage_.step, batch.times[row], batch.late_by_ms[row],
-                 input.late.empty() ? "dropped" : "to the late stream");
-    }
-    if (input.late.empty()) counters.late_dropped += late_.size();
-    return executor.run(input.late, late_);
 }
 
 Result<bool> Aggregate::advance(Executor& executor, EventTime watermark, bool idle) {
@@ -259,10 +252,27 @@ void Aggregate::take_results() {
 Result<void> Aggregate::emit(Executor& executor) {
     WEIR_TRY(taken_);
     const size_t count = results_.waiting().size();
-    for (size_t first = 0; first < count; first += kSliceRows)
+    if (stage_.holds_rows) WEIR_TRY(give_rows(executor));
+    for (size_t first = 0; first < count && !stage_.holds_rows; first += kSliceRows)
         WEIR_TRY(emit_slice(executor, first, std::min(kSliceRows, count - first)));
     results_.clear();
     return {};
+}
+
+Result<void> Aggregate::give_rows(Executor& executor) {
+    const bool nested = placing_ != nullptr;
+    for (size_t i = 0; i < results_.waiting().size(); ++i) {
+        const WindowResult& result = results_.waiting()[i];
+        const std::string_view rows = results_.value(i, 0).bytes();
+        if (stage_.calls[0].function == expr::AggregateFunction::kLast) {
+            WEIR_TRY(held_.give(executor, nested, rows, 1, result.time, result.meta));
+            continue;
+        }
+        ByteReader in(rows);
+        for (int64_t rank = 1; !in.done(); ++rank)
+            WEIR_TRY(held_.give(executor, nested, in.bytes(), rank, result.time, result.meta));
+    }
+    return held_.flush(executor, nested);
 }
 
 Result<void> Aggregate::emit_slice(Executor& executor, size_t first, size_t count) {

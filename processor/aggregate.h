@@ -1,5 +1,6 @@
-// One aggregate in one shard: takes rows into the groups of their windows, and turns what the windows say
-// into rows. Which windows there are, when they are shown and what is late: docs/windows.md.
+// One step with windows in one shard (aggregate, top_n, dedupe with keep: last): takes rows into the groups
+// of their windows, and turns what the windows say into rows. Which windows there are, when they are shown
+// and what is late: docs/windows.md.
 //
 //   late     tested against the stage's watermark before the row: it goes to `<stream>.late`, or nowhere when
 //            nobody reads that, and is counted.
@@ -18,43 +19,34 @@
 #include "base/result.h"
 #include "processor/batch.h"
 #include "processor/graph.h"
+#include "processor/held_rows.h"
 #include "processor/results.h"
+#include "processor/stage_operator.h"
 #include "processor/watermark.h"
 #include "processor/windows.h"
 
 namespace weir::processor {
 
-class Executor;
-
-class Aggregate final : private Settler, private ResultTaker {
+class Aggregate final : public StageOperator, private Settler, private ResultTaker {
 public:
     Aggregate(const Graph& graph, StageId id);
 
     // `batch` is the node's.
     [[nodiscard]] Result<void> accumulate(Executor& executor, const Node& node, const AccumulateNode& input,
                                           Batch& batch, Rows rows);
-    // Fires and closes what is due; true when that changed something.
-    [[nodiscard]] Result<bool> advance(Executor& executor, EventTime watermark, bool idle);
-    // Shows what an epoch has to show before it is committed.
-    [[nodiscard]] Result<void> finish_epoch(Executor& executor);
-
-    // The stage's clock at which something is due next; kEndOfTime: nothing until records come.
-    [[nodiscard]] EventTime next_due() { return windows_->next_due(); }
-    // The same for the wall clock.
-    [[nodiscard]] int64_t next_wall_ms();
-    [[nodiscard]] bool processing_time() const { return processing_time_; }
-    [[nodiscard]] EventTime clock() const { return windows_->now(); }
-
-    [[nodiscard]] uint64_t open_windows() const { return windows_->open_windows(); }
-    [[nodiscard]] uint64_t groups() const { return windows_->groups(); }
-    [[nodiscard]] uint64_t bytes() const { return windows_->bytes() + results_.bytes(); }
-
-    void write_changes(EventTime watermark, state::DeltaWriter& out);
-    // `table` is one of the stage's. Sets `watermark` when the row holds that.
+    [[nodiscard]] Result<bool> advance(Executor& executor, EventTime watermark, bool idle) override;
+    [[nodiscard]] Result<void> finish_epoch(Executor& executor) override;
+    [[nodiscard]] EventTime next_due() override { return windows_->next_due(); }
+    [[nodiscard]] int64_t next_wall_ms() override;
+    [[nodiscard]] bool processing_time() const override { return processing_time_; }
+    [[nodiscard]] EventTime clock() const override { return windows_->now(); }
+    [[nodiscard]] uint64_t open_windows() const override { return windows_->open_windows(); }
+    [[nodiscard]] uint64_t entries() const override { return windows_->groups(); }
+    [[nodiscard]] uint64_t bytes() const override { return windows_->bytes() + results_.bytes(); }
+    void write_changes(EventTime watermark, state::DeltaWriter& out) override;
     [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
-                                       EventTime& watermark);
-    // Of one key, or all that begin with a prefix.
-    void restore_erased(uint32_t table, std::string_view key);
+                                       EventTime& watermark) override;
+    void restore_erased(uint32_t table, std::string_view key) override;
 
 private:
     struct CallRows {
@@ -72,9 +64,9 @@ private:
     void place(const Batch& batch, const Watermarks::Before* before);
     void settle() override;
     void take_results() override;
-    [[nodiscard]] Result<void> tell_late(Executor& executor, const Node& node, const AccumulateNode& input,
-                                         Batch& batch, const Watermarks::Before& before);
+    void measure_late(Batch& batch, const Watermarks::Before& before) const;
     [[nodiscard]] Result<void> emit(Executor& executor);
+    [[nodiscard]] Result<void> give_rows(Executor& executor);
     [[nodiscard]] Result<void> emit_slice(Executor& executor, size_t first, size_t count);
 
     const Stage& stage_;
@@ -100,10 +92,11 @@ private:
     std::vector<const Column*> by_;
     std::vector<Column> by_scratch_;
     std::vector<CallRows> calls_;
+    HeldRows held_;                           // Where the results are rows that were kept …
+    Column packed_;                           // … and by row what is kept.
     std::vector<std::string_view> failures_;  // By row; data() is null for good rows.
     std::string key_;
     std::vector<uint32_t> result_rows_;
-    int64_t logged_wall_ms_ = 0;
 };
 
 }  // namespace weir::processor

@@ -35,6 +35,8 @@ constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
                                            &StreamCounters::forwarded,
                                            &StreamCounters::filtered,
                                            &StreamCounters::merged,
+                                           &StreamCounters::duplicates,
+                                           &StreamCounters::throttled,
                                            &StreamCounters::late,
                                            &StreamCounters::expanded,
                                            &StreamCounters::dead_lettered,
@@ -67,8 +69,9 @@ bool Counters::balanced() const {
                c.dead_lettered + c.skipped == c.decode_errors + c.timestamp_errors + c.ahead;
     });
     return sources_balance && std::all_of(streams.begin(), streams.end(), [](const StreamCounters& c) {
-               return c.in + c.derived == c.emitted + c.forwarded + c.filtered + c.merged + c.late +
-                                              c.expanded + c.dead_lettered + c.skipped + c.unrouted;
+               return c.in + c.derived == c.emitted + c.forwarded + c.filtered + c.merged + c.duplicates +
+                                              c.throttled + c.late + c.expanded + c.dead_lettered +
+                                              c.skipped + c.unrouted;
            });
 }
 

@@ -37,6 +37,8 @@ struct StreamCounters {
     uint64_t forwarded = 0;  // The stream has no `to`: handed to the streams that read it.
     uint64_t filtered = 0;
     uint64_t merged = 0;  // Into a window's state.
+    uint64_t duplicates = 0;  // Stopped by dedupe …
+    uint64_t throttled = 0;   // … and by throttle.
     uint64_t late = 0;  // Too late for every window; aside, how many of them nobody reads.
     uint64_t expanded = 0;  // By explode, into the derived ones.
     uint64_t dead_lettered = 0;

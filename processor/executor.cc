@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <limits>
 
+#include "processor/aggregate.h"
 #include "processor/encode.h"
 #include "processor/expr/decimal.h"
 #include "processor/expr/jsonb.h"
+#include "processor/limiter.h"
 #include "processor/shard.h"
 
 namespace weir::processor {
@@ -46,7 +48,10 @@ Executor::Executor(const Plan& plan, Watermarks& watermarks, Counters& counters)
       scratch_(graph_.nodes.size()) {
     for (size_t i = 0; i < batches_.size(); ++i) batches_[i].columns.resize(graph_.frames[i].slot_count);
     for (StageId id = 0; id < graph_.stages.size(); ++id) {
-        aggregates_.push_back(std::make_unique<Aggregate>(graph_, id));
+        if (graph_.stages[id].limit > 0)
+            stages_.push_back(std::make_unique<Limiter>(graph_, id));
+        else
+            stages_.push_back(std::make_unique<Aggregate>(graph_, id));
     }
 }
 
@@ -80,12 +85,14 @@ Result<void> Executor::reject(const Node& node, const Batch& batch, uint32_t row
     StreamCounters& counters = counters_.streams[node.stream];
     FailedRecord failed;
     std::string value;
-    failed.record = batch.records[row];
+    // A record that a step held back is known by what it has become.
+    if (batch.results.empty()) failed.record = batch.records[row];
     if (failed.record != nullptr) {
         failed.partition = watermarks_.partitions()[batch.partition].id;
     } else {
         failed.value = encode_value(layout, batch, row, value);
         failed.timestamp_ms = batch.times[row];
+        if (batch.records[row] != nullptr) failed.key = batch.records[row]->key;
     }
     failed.error = error;
     failed.stream = plan_.stream_names[node.stream];
@@ -116,7 +123,12 @@ Result<void> Executor::run_node(NodeId id, Rows rows) {
         return explode(node, *operation, scratch, rows);
     }
     if (const auto* operation = std::get_if<AccumulateNode>(&node.operation)) {
-        return aggregates_[operation->stage]->accumulate(*this, node, *operation, batches_[node.frame], rows);
+        auto& aggregate = static_cast<Aggregate&>(*stages_[operation->stage]);
+        return aggregate.accumulate(*this, node, *operation, batches_[node.frame], rows);
+    }
+    if (const auto* operation = std::get_if<LimitNode>(&node.operation)) {
+        auto& limiter = static_cast<Limiter&>(*stages_[operation->stage]);
+        return limiter.pass(*this, node, *operation, batches_[node.frame], rows);
     }
     if (const auto* operation = std::get_if<ExitNode>(&node.operation))
         return exit(node, *operation, scratch, rows);
@@ -392,16 +404,16 @@ Result<void> Executor::emit(const Node& node, const ExitNode& exit, size_t route
 
 Result<bool> Executor::close_due() {
     bool closed = false;
-    for (StageId id = 0; id < aggregates_.size(); ++id) {
+    for (StageId id = 0; id < stages_.size(); ++id) {
         WEIR_ASSIGN(const bool any,
-                    aggregates_[id]->advance(*this, watermarks_.stage(id), watermarks_.held_by(id) < 0));
+                    stages_[id]->advance(*this, watermarks_.stage(id), watermarks_.held_by(id) < 0));
         closed = closed || any;
     }
     return closed;
 }
 
 Result<void> Executor::finish_epoch() {
-    for (const auto& aggregate : aggregates_) WEIR_TRY(aggregate->finish_epoch(*this));
+    for (const auto& stage : stages_) WEIR_TRY(stage->finish_epoch(*this));
     return {};
 }
 

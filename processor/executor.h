@@ -1,5 +1,5 @@
 // Runs the graph's nodes over a slice of rows: filters narrow, computes fill slots, explode starts a new
-// batch, aggregates take rows in or let windows go, exits write. Depth first: a row's way ends before the
+// batch, stages take rows in or give results, exits write. Depth first: a row's way ends before the
 // next node of the same level sees it; the order of outputs follows from the graph and the input alone.
 //
 // Thread:  the worker that owns the shard.
@@ -13,13 +13,13 @@
 #include <vector>
 
 #include "base/result.h"
-#include "processor/aggregate.h"
 #include "processor/arena.h"
 #include "processor/batch.h"
 #include "processor/counters.h"
 #include "processor/dead_letter.h"
 #include "processor/graph.h"
 #include "processor/plan.h"
+#include "processor/stage_operator.h"
 #include "processor/watermark.h"
 
 namespace weir::processor {
@@ -59,8 +59,7 @@ public:
     [[nodiscard]] DeadLetters& dead_letters() { return dead_letters_; }
     [[nodiscard]] const Watermarks& watermarks() const { return watermarks_; }
     [[nodiscard]] StreamCounters& counters(size_t stream) { return counters_.streams[stream]; }
-    [[nodiscard]] Aggregate& aggregate(StageId stage) { return *aggregates_[stage]; }
-    [[nodiscard]] const Aggregate& aggregate(StageId stage) const { return *aggregates_[stage]; }
+    [[nodiscard]] StageOperator& stage(StageId stage) { return *stages_[stage]; }
     [[nodiscard]] const Graph& graph() const { return graph_; }
 
 private:
@@ -96,7 +95,7 @@ private:
     Arena arena_;
     std::vector<Batch> batches_;                          // By frame.
     std::vector<Scratch> scratch_;                        // By node.
-    std::vector<std::unique_ptr<Aggregate>> aggregates_;  // By stage.
+    std::vector<std::unique_ptr<StageOperator>> stages_;
     Sink* sink_ = nullptr;
     const Source* source_ = nullptr;
     int64_t wall_ms_ = 0;

@@ -96,7 +96,10 @@ void explain_source(const config::Source& source, std::string& out) {
         duration_text(w.emit_every_ms), duration_text(w.max_ahead_ms));
 }
 
-const char* state_text(const config::Window& window) {
+std::string state_text(const Stage& stage) {
+    if (stage.limit > 0)
+        return "one row per record that passed, for " + duration_text(2 * stage.limit_ms) + " of event time";
+    const config::Window& window = stage.window;
     switch (window.kind) {
         case config::Window::Kind::kTumbling: return "one row per group of an open window";
         case config::Window::Kind::kHopping:
@@ -111,6 +114,7 @@ const char* state_text(const config::Window& window) {
 }
 
 std::string emit_text(const Stage& stage) {
+    if (stage.limit > 0) return "at once";
     const config::Window& window = stage.window;
     if (window.kind == config::Window::Kind::kCount && stage.emit.kind == config::Emit::Kind::kOnClose)
         return "once, with the last record of the window";
@@ -136,8 +140,13 @@ std::string emit_text(const Stage& stage) {
 
 // What happens to a record that comes after all windows that cover it.
 std::string late_text(const Stage& stage, const std::string& stream) {
-    return fmt::format("a record whose windows have all ended {}ago goes to {}.late",
-                       stage.window.grace_ms == 0 ? "" : duration_text(stage.window.grace_ms) + " ", stream);
+    if (stage.limit > 0) {
+        return fmt::format("a record {} behind the watermark goes to {}.late", duration_text(stage.limit_ms),
+                           stream);
+    }
+    return fmt::format("a record whose windows have all ended{} goes to {}.late",
+                       stage.window.grace_ms == 0 ? "" : " " + duration_text(stage.window.grace_ms) + " ago",
+                       stream);
 }
 
 void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
@@ -149,7 +158,7 @@ void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::st
     out += fmt::format(
         "       keys       a group lies on one partition: `by` holds the key of its topic; "
         "nothing is repartitioned\n");
-    out += fmt::format("       state      {}, tables {} to {}\n", state_text(stage.window), stage.table,
+    out += fmt::format("       state      {}, tables {} to {}\n", state_text(stage), stage.table,
                        stage.table + kTablesPerStage - 1);
     const bool event_time = stage.window.time == config::Window::Time::kEvent;
     if (event_time && stage.window.is_timed())
@@ -306,6 +315,20 @@ std::string describe(const config::Step& step) {
         return "remove " + texts(remove->fields);
     if (const auto* explode = std::get_if<config::ExplodeStep>(&step.step)) {
         return "explode " + explode->field.value + (explode->as.empty() ? "" : " as " + explode->as);
+    }
+    if (const auto* dedupe = std::get_if<config::DedupeStep>(&step.step)) {
+        return fmt::format("dedupe by {} within {}, keep {}", texts(dedupe->by),
+                           duration_text(dedupe->within_ms),
+                           dedupe->keep == config::DedupeStep::Keep::kLast ? "last" : "first");
+    }
+    if (const auto* throttle = std::get_if<config::ThrottleStep>(&step.step)) {
+        return fmt::format("throttle by {}: {} per {}", texts(throttle->by), throttle->max,
+                           duration_text(throttle->per_ms));
+    }
+    if (const auto* top = std::get_if<config::TopNStep>(&step.step)) {
+        return fmt::format("top {} by {} of the {} {} in {}{}", top->n, texts(top->by),
+                           top->smallest ? "smallest" : "largest", top->order.value, describe(top->window),
+                           top->rank.empty() ? "" : ", rank as " + top->rank);
     }
     const auto& aggregate = std::get<config::AggregateStep>(step.step);
     return fmt::format("aggregate by {} in {}{}: {{{}}}{}", texts(aggregate.by), describe(aggregate.window),

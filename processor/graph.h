@@ -1,5 +1,5 @@
 // The compiled graph that every shard of a plan runs: sources feed nodes, nodes feed nodes in the same batch,
-// explode nodes and stages (aggregates) start new batches. Immutable after planning; internal to processor/.
+// explode nodes and stages start new batches. Immutable after planning; internal to processor/.
 //
 // A stream that reads several sources has one chain of nodes per source, because columns differ; its
 // aggregates are shared: each chain ends in its own AccumulateNode of the same Stage.
@@ -56,13 +56,17 @@ struct Frame {
     std::vector<SlotCopy> copies;        // For explode.
 };
 
-struct SourcePlan {
-    std::string name;
+// What is read of records into a frame.
+struct RecordPlan {
     config::Format format = config::Format::kJson;
     FrameId frame = 0;
     PathTree paths;
     expr::Slot value_slot = PathTree::kNoSlot;
     std::array<expr::Slot, 6> metadata = {-1, -1, -1, -1, -1, -1};  // By expr::Metadata.
+};
+
+struct SourcePlan : RecordPlan {
+    std::string name;
     std::optional<expr::Expression> timestamp;
     std::string keyed_by;
     expr::Slot key_slot = PathTree::kNoSlot;  // The field that keyed_by names.
@@ -94,6 +98,14 @@ struct ExplodeNode {
     Layout layout;
 };
 
+// Records that a stage keeps and gives out later, as they were: a frame of its own, filled from what is kept.
+struct HeldPlan : RecordPlan {
+    bool raw = false;               // The record's bytes are kept and read again.
+    std::vector<SlotCopy> columns;  // Values that are kept, from the frame before.
+    expr::Slot rank = PathTree::kNoSlot;
+    std::vector<NodeId> next;
+};
+
 struct CallInput {
     std::vector<expr::Expression> arguments;
     std::optional<expr::Expression> filter;
@@ -103,7 +115,15 @@ struct AccumulateNode {
     StageId stage;
     std::vector<expr::Expression> by;
     std::vector<CallInput> calls;
-    std::vector<NodeId> late;  // Where late rows go on, as they stand here.
+    std::optional<uint32_t> held;  // Rows themselves are kept: which of the stage's inputs this is.
+    std::vector<NodeId> late;      // Where late rows go on, as they stand here.
+    Layout layout;
+};
+
+struct LimitNode {
+    StageId stage;
+    std::vector<expr::Expression> by;
+    std::vector<NodeId> late;
     Layout layout;
 };
 
@@ -124,7 +144,8 @@ struct ExitNode {
 };
 
 struct Node {
-    std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, AccumulateNode, ExitNode> operation;
+    std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, AccumulateNode, LimitNode, ExitNode>
+        operation;
     FrameId frame = 0;
     size_t stream = 0;
     std::string step;  // "streams.paid.steps[1].filter"
@@ -139,7 +160,7 @@ struct ResultField {
     expr::Expression result;
 };
 
-// How far event time at a stage stands behind a source's watermark: the graces of the stages between.
+// How far event time at a stage stands behind a source's watermark: what the stages between hold back.
 struct Feed {
     size_t source;
     int64_t lag_ms;
@@ -150,6 +171,14 @@ struct Stage {
     size_t step_index = 0;
     std::string step;    // "streams.per_minute.steps[1].aggregate"
     uint32_t table = 0;  // The first of its state tables.
+    int64_t behind_ms = 0;  // How far a result's time may lie behind the stage's watermark.
+    // dedupe and throttle: so many records of a group pass within limit_ms. 0: the stage has windows.
+    int64_t limit = 0;
+    int64_t limit_ms = 0;
+    bool limits_duplicates = false;
+    bool holds_rows = false;       // The results are records that were kept …
+    std::vector<uint32_t> held;    // … as these HeldPlans say, one per input …
+    bool keeps_row_times = false;  // … and with their own event times, not their windows'.
     config::Window window;
     config::Emit emit;
     std::vector<std::string> by;
@@ -172,6 +201,7 @@ struct ErrorPlan {
 
 struct Graph {
     std::vector<SourcePlan> sources;
+    std::vector<HeldPlan> held;
     std::vector<Frame> frames;
     std::vector<Node> nodes;
     std::vector<Stage> stages;  // A stage's inputs come from sources and from stages before it.

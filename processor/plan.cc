@@ -31,10 +31,10 @@ std::string source_meaning(const config::Source& source) {
     return out;
 }
 
-// A stream up to its last aggregate; empty when it has none.
+// A stream up to its last step with state; empty when it has none.
 std::string stream_meaning(const config::Stream& stream) {
     size_t steps = stream.steps.size();
-    while (steps > 0 && !std::holds_alternative<config::AggregateStep>(stream.steps[steps - 1].step)) --steps;
+    while (steps > 0 && !stream.steps[steps - 1].has_state()) --steps;
     if (steps == 0) return {};
     std::string out;
     put_bytes(out, stream.name);
@@ -54,7 +54,7 @@ std::string hash_of(std::vector<std::string> parts) {
     return text;
 }
 
-// Aggregates, and the streams without one that they read through.
+// Streams that keep state, and those without that they read through.
 std::string state_hash(const config::Pipeline& pipeline) {
     std::vector<std::string> parts;
     for (const config::Source& source : pipeline.sources) parts.push_back("source" + source_meaning(source));

@@ -1,7 +1,6 @@
 #include "processor/planner.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace weir::processor {
 namespace {
@@ -21,8 +20,14 @@ FieldPath split_path(const std::string& text) {
 }
 
 const char* step_kind(const config::Step& step) {
-    constexpr const char* kNames[] = {"filter", "map", "set", "remove", "explode", "aggregate"};
+    constexpr const char* kNames[] = {"filter",    "map",    "set",      "remove", "explode",
+                                      "aggregate", "dedupe", "throttle", "top_n"};
     return kNames[step.step.index()];
+}
+
+std::vector<NodeId>& late_of(Node& node) {
+    if (auto* const limit = std::get_if<LimitNode>(&node.operation)) return limit->late;
+    return std::get<AccumulateNode>(node.operation).late;
 }
 
 bool ends_with_late(const std::string& name) { return name.ends_with(kLateSuffix); }
@@ -190,10 +195,9 @@ NodeId Planner::append(Flow& flow, Node node) {
     switch (flow.kind) {
         case Flow::Kind::kSource: graph_->sources[flow.id].next.push_back(id); break;
         case Flow::Kind::kNode: graph_->nodes[flow.id].next.push_back(id); break;
-        case Flow::Kind::kLate:
-            std::get<AccumulateNode>(graph_->nodes[flow.id].operation).late.push_back(id);
-            break;
+        case Flow::Kind::kLate: late_of(graph_->nodes[flow.id]).push_back(id); break;
         case Flow::Kind::kStage: graph_->stages[flow.id].next.push_back(id); break;
+        case Flow::Kind::kHeld: graph_->held[flow.id].next.push_back(id); break;
     }
     flow.kind = Flow::Kind::kNode;
     flow.id = id;
@@ -219,9 +223,10 @@ void Planner::plan_stream(size_t index) {
             found = true;
             const auto& ends = late ? late_[other] : results_[other];
             if (late && ends.empty()) {
-                diagnostics_.error("W0202", from.mark,
-                                   "stream '" + pipeline_.streams[other].name +
-                                       "' has no late records: it has no aggregate");
+                diagnostics_.error(
+                    "W0202", from.mark,
+                    "stream '" + pipeline_.streams[other].name +
+                        "' has no late records: none of its steps tells records apart by time");
             }
             flows.insert(flows.end(), ends.begin(), ends.end());
         }
@@ -257,6 +262,11 @@ void Planner::plan_steps(size_t index, size_t first_step, Flow flow) {
         if (const auto* aggregate = std::get_if<config::AggregateStep>(&step.step)) {
             if (!plan_aggregate(*aggregate, i, flow, node)) return;
         }
+        if (const auto* dedupe = std::get_if<config::DedupeStep>(&step.step))
+            plan_dedupe(*dedupe, i, flow, node);
+        if (const auto* throttle = std::get_if<config::ThrottleStep>(&step.step))
+            plan_throttle(*throttle, i, flow, node);
+        if (const auto* top = std::get_if<config::TopNStep>(&step.step)) plan_top_n(*top, i, flow, node);
     }
     node.frame = flow.shape.frame;
     node.step = "streams." + stream.name + ".to";
@@ -323,7 +333,7 @@ void Planner::plan_map(const config::MapStep& step, Flow& flow, Node node) {
 }
 
 void Planner::plan_set(const config::SetStep& step, const config::Mark& mark, Flow& flow, Node node) {
-    if (flow.shape.raw && !flow.origin.is_stage && source_of(flow).format != config::Format::kJson) {
+    if (flow.shape.raw && source_of(flow).format != config::Format::kJson) {
         diagnostics_.error("W0208", mark,
                            "set changes members of a JSON object, and these records are not JSON", "",
                            "make an object with map first");
@@ -349,7 +359,7 @@ void Planner::plan_set(const config::SetStep& step, const config::Mark& mark, Fl
 }
 
 void Planner::plan_remove(const config::RemoveStep& step, const config::Mark& mark, Flow& flow) {
-    if (flow.shape.raw && !flow.origin.is_stage && source_of(flow).format != config::Format::kJson) {
+    if (flow.shape.raw && source_of(flow).format != config::Format::kJson) {
         diagnostics_.error("W0208", mark,
                            "remove takes members from a JSON object, and these records are not JSON");
         return;
@@ -379,7 +389,7 @@ void Planner::plan_explode(const config::ExplodeStep& step, const config::Mark& 
             path == nullptr ? "" : "name where the element goes with `as:`");
         return;
     }
-    if (flow.shape.raw && !flow.origin.is_stage && source_of(flow).format != config::Format::kJson) {
+    if (flow.shape.raw && source_of(flow).format != config::Format::kJson) {
         diagnostics_.error("W0208", mark, "explode needs a JSON record");
         return;
     }
@@ -426,53 +436,6 @@ void Planner::plan_exit(const config::Stream& stream, Flow& flow, Node node) {
     }
     node.operation = std::move(exit);
     append(flow, std::move(node));
-}
-
-// Table numbers follow the stages' names, not their order in the file; feeds need the stages before.
-void Planner::finish_stages() {
-    std::vector<StageId> by_name;
-    for (StageId id = 0; id < graph_->stages.size(); ++id) by_name.push_back(id);
-    std::sort(by_name.begin(), by_name.end(), [&](StageId a, StageId b) {
-        const Stage& left = graph_->stages[a];
-        const Stage& right = graph_->stages[b];
-        return std::pair(plan_->stream_names[left.stream], left.step_index) <
-               std::pair(plan_->stream_names[right.stream], right.step_index);
-    });
-    for (size_t i = 0; i < by_name.size(); ++i)
-        graph_->stages[by_name[i]].table = kTablesPerStage * static_cast<uint32_t>(i);
-
-    for (StageId id = 0; id < graph_->stages.size(); ++id) {
-        Stage& stage = graph_->stages[id];
-        const auto add = [&](size_t source, int64_t lag_ms) {
-            for (Feed& feed : stage.feeds) {
-                if (feed.source != source) continue;
-                feed.lag_ms = std::max(feed.lag_ms, lag_ms);
-                return;
-            }
-            stage.feeds.push_back({source, lag_ms});
-        };
-        for (const Origin& origin : stage_origins_[id]) {
-            if (!origin.is_stage) {
-                add(origin.index, 0);
-                continue;
-            }
-            const Stage& before = graph_->stages[origin.index];
-            for (const Feed& feed : before.feeds) add(feed.source, feed.lag_ms + before.window.grace_ms);
-        }
-        bool hold = false;
-        bool tick = false;
-        stage.emit_every_ms = std::numeric_limits<int64_t>::max() / 1'000'000;
-        for (const Feed& feed : stage.feeds) {
-            stage.emit_every_ms =
-                std::min(stage.emit_every_ms, graph_->sources[feed.source].watermark.emit_every_ms);
-            const auto policy = graph_->sources[feed.source].watermark.when_all_idle;
-            hold = hold || policy == config::WhenAllIdle::kHold;
-            tick = tick || policy == config::WhenAllIdle::kTick;
-        }
-        stage.when_all_idle = hold   ? config::WhenAllIdle::kHold
-                              : tick ? config::WhenAllIdle::kTick
-                                     : config::WhenAllIdle::kAdvance;
-    }
 }
 
 void Planner::warn_unused() {

@@ -31,12 +31,12 @@ private:
     };
     // A place where rows of one shape can be taken on.
     struct Flow {
-        enum class Kind : uint8_t { kSource, kNode, kLate, kStage } kind = Kind::kSource;
+        enum class Kind : uint8_t { kSource, kNode, kLate, kStage, kHeld } kind = Kind::kSource;
         size_t id = 0;
         Shape shape;
         Origin origin;
         std::vector<expr::Slot> default_key;
-        bool late = false;      // Rows that came too late for an aggregate.
+        bool late = false;      // Rows that came too late for a step.
         std::string unsettled;  // Why no step that keeps state can read them; empty: it can.
     };
 
@@ -55,17 +55,47 @@ private:
     void plan_set(const config::SetStep& step, const config::Mark& mark, Flow& flow, Node node);
     void plan_remove(const config::RemoveStep& step, const config::Mark& mark, Flow& flow);
     void plan_explode(const config::ExplodeStep& step, const config::Mark& mark, Flow& flow, Node node);
+    // The stage of a step; `is_new`: this is its first flow.
+    StageId stage_for(size_t step_index, const config::Mark& mark, const Flow& flow, const Node& node,
+                      bool& is_new);
+    // `by` on one flow: what makes the groups, checked to lie on one partition.
+    struct ByPlan {
+        std::vector<expr::Expression> expressions;
+        std::vector<ShapeField> fields;  // Their names and types.
+        bool by_record_key = false;
+    };
+    [[nodiscard]] ByPlan plan_by(const std::vector<config::Text>& by, const config::Mark& mark,
+                                 const Flow& flow);
+    // Appends a node of a stage, and lets `<stream>.late` start there.
+    void append_stage_node(StageId id, Flow& flow, Node node);
     // True when the stage is new, so that the steps after it are still to be planned.
     bool plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node);
     void plan_window_fields(const config::AggregateStep& step, StageId id, bool is_new, Shape& groups);
     [[nodiscard]] static std::string unsettled_results(const config::AggregateStep& step);
     void plan_results(const config::AggregateStep& step, Flow& flow, std::optional<expr::Expression> having,
                       const Node& node);
+    void plan_dedupe(const config::DedupeStep& step, size_t step_index, Flow& flow, Node node);
+    void plan_throttle(const config::ThrottleStep& step, size_t step_index, Flow& flow, Node node);
+    void plan_top_n(const config::TopNStep& step, size_t step_index, Flow& flow, Node node);
+    // A step of which at most so many records of a group pass at once.
+    StageId plan_limit(const std::vector<config::Text>& by, const config::Mark& mark, size_t step_index,
+                       Flow& flow, Node node);
+    // A step whose results are records of its windows.
+    struct Hold {
+        const std::vector<config::Text>& by;
+        const config::Mark& mark;
+        config::Window window;
+        CallPlan call;
+        const config::Text* order = nullptr;
+        std::string rank;
+        bool keeps_row_times = false;
+    };
+    void plan_hold(const Hold& hold, size_t step_index, Flow& flow, Node node);
     void plan_exit(const config::Stream& stream, Flow& flow, Node node);
 
     // Whether every group of `by` stays on one partition of the flow's source.
-    void check_partitioning(const config::AggregateStep& step, const Flow& flow,
-                            const std::vector<const FieldPath*>& paths, bool by_record_key);
+    void check_partitioning(const std::vector<config::Text>& by, const config::Mark& mark, const Flow& flow,
+                            const std::vector<FieldPath>& paths, bool by_record_key);
 
     // One named value of a map or set: its slot, and what the node has to do for it.
     std::optional<ShapeField> plan_value(const config::NamedExpression& named, const Flow& flow,

@@ -1,37 +1,39 @@
-// Aggregates in the plan: whether every group stays on one partition, and how a stage's rows are laid out.
+// Steps with state in the plan: their stages, whether every group stays on one partition, and how an
+// aggregate's rows are laid out.
 #include <algorithm>
+#include <limits>
 
 #include "processor/planner.h"
 #include "processor/window_grid.h"
 
 namespace weir::processor {
 
-void Planner::check_partitioning(const config::AggregateStep& step, const Flow& flow,
-                                 const std::vector<const FieldPath*>& paths, bool by_record_key) {
+void Planner::check_partitioning(const std::vector<config::Text>& by, const config::Mark& mark,
+                                 const Flow& flow, const std::vector<FieldPath>& paths, bool by_record_key) {
     // A file is one partition, read by one worker: every group is whole there.
     if (by_record_key || !source_of(flow).file.empty()) return;
     const std::string source = source_of(flow).name;
-    if (step.by.empty()) {
+    if (by.empty()) {
         diagnostics_.error(
-            "W0206", step.mark, "an aggregate without `by` needs all records in one place", "",
+            "W0206", mark, "an aggregate without `by` needs all records in one place", "",
             "group by a field that the topic is keyed by; how many partitions source '" + source +
                 "' has is not known before weir runs, so even one partition cannot be relied on");
         return;
     }
     const auto& key = flow.shape.key;
-    for (const FieldPath* path : paths) {
-        if (key && *path == *key) return;
+    for (const FieldPath& path : paths) {
+        if (key && path == *key) return;
     }
-    std::string by;
-    for (const config::Text& field : step.by) by += (by.empty() ? "" : ", ") + field.value;
-    const std::string& first = step.by.front().value;
+    std::string names;
+    for (const config::Text& field : by) names += (names.empty() ? "" : ", ") + field.value;
+    const std::string& first = by.front().value;
     std::string why =
         key ? "source '" + source + "' is keyed by '" + join_path(*key) + "'" : flow.shape.key_lost;
     std::string declare =
         "if producers key the topic by it, declare `keyed_by: " + first + "` on source '" + source + "'";
     if (key) declare = "add '" + join_path(*key) + "' to `by`, or " + declare;
-    diagnostics_.error(key ? "W0204" : "W0205", step.by.front().mark,
-                       "records of one group (" + by + ") may lie on several partitions: " + why, "",
+    diagnostics_.error(key ? "W0204" : "W0205", by.front().mark,
+                       "records of one group (" + names + ") may lie on several partitions: " + why, "",
                        declare + "; else have the producer, or another pipeline, write a topic keyed by '" +
                            first + "' and read that");
 }
@@ -64,29 +66,76 @@ std::string Planner::unsettled_results(const config::AggregateStep& step) {
     return {};
 }
 
-bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node) {
-    const auto place = std::make_pair(node.stream, step_index);
-    const bool is_new = !stage_of_.contains(place);
+StageId Planner::stage_for(size_t step_index, const config::Mark& mark, const Flow& flow, const Node& node,
+                           bool& is_new) {
+    const auto [place, added] =
+        stage_of_.try_emplace({node.stream, step_index}, static_cast<StageId>(graph_->stages.size()));
+    is_new = added;
     if (is_new) {
-        stage_of_[place] = static_cast<StageId>(graph_->stages.size());
-        graph_->stages.emplace_back();
+        Stage& stage = graph_->stages.emplace_back();
+        stage.stream = node.stream;
+        stage.step_index = step_index;
+        stage.step = node.step;
         stage_origins_.emplace_back();
         first_source_of_stage_.push_back(flow.origin.is_stage ? first_source_of_stage_[flow.origin.index]
                                                               : flow.origin.index);
     }
     if (!flow.unsettled.empty()) {
-        diagnostics_.error("W0220", step.mark, "an aggregate cannot read an aggregate that " + flow.unsettled,
-                           "",
+        diagnostics_.error("W0220", mark, "this step cannot read an aggregate that " + flow.unsettled, "",
                            "use windows in event time with `emit: on_close` before it, or write to a topic "
                            "and read that");
     }
+    stage_origins_[place->second].push_back(flow.origin);
+    return place->second;
+}
+
+Planner::ByPlan Planner::plan_by(const std::vector<config::Text>& by, const config::Mark& mark,
+                                 const Flow& flow) {
+    ByPlan plan;
+    std::vector<FieldPath> paths;
+    bool valid = true;
+    for (const config::Text& text : by) {
+        ShapeScope scope(*frames_, flow.shape);
+        auto expression = compile_expression(text, scope);
+        valid = valid && expression.has_value();
+        if (!expression) continue;
+        const bool is_record_key = scope.is_record_key() && expression->plain_slot();
+        if (scope.only_path() == nullptr && !is_record_key) {
+            diagnostics_.error("W0207", text.mark, "`by` takes paths of fields", "",
+                               "compute the value in a map or set before this step");
+            valid = false;
+            continue;
+        }
+        const std::string name = is_record_key ? "_key" : join_path(*scope.only_path());
+        const bool twice = std::any_of(plan.fields.begin(), plan.fields.end(),
+                                       [&](const ShapeField& field) { return field.name == name; });
+        if (twice) diagnostics_.error("W0209", text.mark, "'" + name + "' is given twice");
+        plan.by_record_key = plan.by_record_key || is_record_key;
+        if (!is_record_key) paths.push_back(*scope.only_path());
+        plan.fields.push_back({name, 0, expression->static_type()});
+        plan.expressions.push_back(std::move(*expression));
+    }
+    if (valid) check_partitioning(by, mark, flow, paths, plan.by_record_key);
+    return plan;
+}
+
+void Planner::append_stage_node(StageId id, Flow& flow, Node node) {
+    Flow late = flow;
+    late.kind = Flow::Kind::kLate;
+    late.late = true;
+    late.id = append(flow, std::move(node));
+    late_[graph_->stages[id].stream].push_back(std::move(late));
+    flow.late = false;
+}
+
+bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node) {
+    bool is_new = false;
+    const StageId id = stage_for(step_index, step.mark, flow, node, is_new);
     if (!step.window.timezone.empty() && !WindowGrid::zone_exists(step.window.timezone)) {
         diagnostics_.error("W0221", step.window.mark,
                            "there is no time zone '" + step.window.timezone + "'", "",
                            "a name of the system's time zone database, such as Europe/Berlin");
     }
-    const StageId id = stage_of_[place];
-    stage_origins_[id].push_back(flow.origin);
 
     AccumulateNode accumulate;
     accumulate.stage = id;
@@ -94,46 +143,22 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
     Shape groups;  // What a closing window's fields can see, then the results' shape.
     if (is_new) {
         graph_->stages[id].frame = frames_->add_result_frame();
-        graph_->stages[id].stream = node.stream;
-        graph_->stages[id].step_index = step_index;
-        graph_->stages[id].step = node.step;
         graph_->stages[id].window = step.window;
         graph_->stages[id].emit = step.emit;
+        graph_->stages[id].behind_ms = step.window.grace_ms;
     }
     groups.frame = graph_->stages[id].frame;
 
-    std::vector<FieldPath> paths;
-    bool by_record_key = false;
-    bool valid = true;
-    for (const config::Text& text : step.by) {
-        ShapeScope scope(*frames_, flow.shape);
-        auto by = compile_expression(text, scope);
-        valid = valid && by.has_value();
-        if (!by) continue;
-        const bool is_record_key = scope.is_record_key() && by->plain_slot();
-        if (scope.only_path() == nullptr && !is_record_key) {
-            diagnostics_.error("W0207", text.mark, "`by` takes paths of fields", "",
-                               "compute the value in a map or set before the aggregate");
-            valid = false;
-            continue;
-        }
-        const std::string name = is_record_key ? "_key" : join_path(*scope.only_path());
-        if (groups.find(name) != nullptr) {
-            diagnostics_.error("W0209", text.mark, "'" + name + "' is given twice");
-        }
-        by_record_key = by_record_key || is_record_key;
-        if (!is_record_key) paths.push_back(*scope.only_path());
+    ByPlan by = plan_by(step.by, step.mark, flow);
+    for (const ShapeField& field : by.fields) {
         const auto slot = static_cast<expr::Slot>(groups.fields.size());
         if (is_new) {
             WEIR_CHECK(frames_->new_slot(groups.frame) == slot);
-            graph_->stages[id].by.push_back(name);
+            graph_->stages[id].by.push_back(field.name);
         }
-        groups.fields.push_back({name, slot, by->static_type()});
-        accumulate.by.push_back(std::move(*by));
+        groups.fields.push_back({field.name, slot, field.type});
     }
-    std::vector<const FieldPath*> path_views;
-    for (const FieldPath& path : paths) path_views.push_back(&path);
-    if (valid) check_partitioning(step, flow, path_views, by_record_key);
+    accumulate.by = std::move(by.expressions);
     const auto by_count = static_cast<expr::Slot>(groups.fields.size());
 
     if (step.window.kind != config::Window::Kind::kNone) plan_window_fields(step, id, is_new, groups);
@@ -186,22 +211,17 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
     }
     const Node after{{}, groups.frame, node.stream, node.step, {}};
     node.operation = std::move(accumulate);
-    Flow late = flow;
-    late.kind = Flow::Kind::kLate;
-    late.late = true;
     const std::optional<FieldPath> key = flow.shape.key;
     const std::string key_lost = flow.shape.key_lost;
-    late.id = append(flow, std::move(node));
-    late_[graph_->stages[id].stream].push_back(std::move(late));
+    append_stage_node(id, flow, std::move(node));
 
-    results.key = by_record_key ? std::optional<FieldPath>(FieldPath{"_key"}) : std::nullopt;
+    results.key = by.by_record_key ? std::optional<FieldPath>(FieldPath{"_key"}) : std::nullopt;
     if (key) results.key = FieldPath{join_path(*key)};
     results.key_lost = key_lost;
     flow.shape = std::move(results);
     flow.origin = {true, id};
     flow.kind = Flow::Kind::kStage;
     flow.id = id;
-    flow.late = false;
     flow.unsettled = unsettled_results(step);
     flow.default_key.clear();
     for (expr::Slot slot = 0; slot < by_count; ++slot) flow.default_key.push_back(slot);
@@ -228,6 +248,53 @@ void Planner::plan_results(const config::AggregateStep& step, Flow& flow,
     for (const ShapeField& field : flow.shape.fields) compute.checked.push_back(field.slot);
     check.operation = std::move(compute);
     append(flow, std::move(check));
+}
+
+// Table numbers follow the stages' names, not their order in the file; feeds need the stages before.
+void Planner::finish_stages() {
+    std::vector<StageId> by_name;
+    for (StageId id = 0; id < graph_->stages.size(); ++id) by_name.push_back(id);
+    std::sort(by_name.begin(), by_name.end(), [&](StageId a, StageId b) {
+        const Stage& left = graph_->stages[a];
+        const Stage& right = graph_->stages[b];
+        return std::pair(plan_->stream_names[left.stream], left.step_index) <
+               std::pair(plan_->stream_names[right.stream], right.step_index);
+    });
+    for (size_t i = 0; i < by_name.size(); ++i)
+        graph_->stages[by_name[i]].table = kTablesPerStage * static_cast<uint32_t>(i);
+
+    for (StageId id = 0; id < graph_->stages.size(); ++id) {
+        Stage& stage = graph_->stages[id];
+        const auto add = [&](size_t source, int64_t lag_ms) {
+            for (Feed& feed : stage.feeds) {
+                if (feed.source != source) continue;
+                feed.lag_ms = std::max(feed.lag_ms, lag_ms);
+                return;
+            }
+            stage.feeds.push_back({source, lag_ms});
+        };
+        for (const Origin& origin : stage_origins_[id]) {
+            if (!origin.is_stage) {
+                add(origin.index, 0);
+                continue;
+            }
+            const Stage& before = graph_->stages[origin.index];
+            for (const Feed& feed : before.feeds) add(feed.source, feed.lag_ms + before.behind_ms);
+        }
+        bool hold = false;
+        bool tick = false;
+        stage.emit_every_ms = std::numeric_limits<int64_t>::max() / 1'000'000;
+        for (const Feed& feed : stage.feeds) {
+            stage.emit_every_ms =
+                std::min(stage.emit_every_ms, graph_->sources[feed.source].watermark.emit_every_ms);
+            const auto policy = graph_->sources[feed.source].watermark.when_all_idle;
+            hold = hold || policy == config::WhenAllIdle::kHold;
+            tick = tick || policy == config::WhenAllIdle::kTick;
+        }
+        stage.when_all_idle = hold   ? config::WhenAllIdle::kHold
+                              : tick ? config::WhenAllIdle::kTick
+                                     : config::WhenAllIdle::kAdvance;
+    }
 }
 
 }  // namespace weir::processor

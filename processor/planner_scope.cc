@@ -105,6 +105,24 @@ FrameId FrameTable::add_result_frame() {
     return static_cast<FrameId>(graph_.frames.size() - 1);
 }
 
+FrameId FrameTable::add_held_frame(const Shape& parent, size_t held) {
+    graph_.frames.emplace_back();
+    origins_.push_back({Kind::kHeld, held, parent});
+    return static_cast<FrameId>(graph_.frames.size() - 1);
+}
+
+const FrameTable::Origin& FrameTable::root(FrameId frame) const {
+    const Origin* origin = &origins_[frame];
+    while (origin->kind == Kind::kDerived || origin->kind == Kind::kHeld)
+        origin = &origins_[origin->parent.frame];
+    return *origin;
+}
+
+RecordPlan& FrameTable::record(const Origin& origin) {
+    if (origin.kind == Kind::kHeld) return graph_.held[origin.index];
+    return graph_.sources[origin.index];
+}
+
 expr::Slot FrameTable::null_slot(FrameId frame) {
     auto& slots = graph_.frames[frame].null_slots;
     if (slots.empty()) slots.push_back(new_slot(frame));
@@ -140,19 +158,20 @@ expr::Compiled<expr::Scope::Binding> FrameTable::bind(const Shape& shape, std::s
         if (auto* binding = std::get_if<Binding>(&found)) binding->slot = import(shape.frame, binding->slot);
         return found;
     }
-    SourcePlan& source = graph_.sources[origin.source];
-    if (source.format != config::Format::kJson) {
+    RecordPlan& from = record(origin);
+    if (from.format != config::Format::kJson) {
         if (path.size() != 1 || path.front() != "value") {
             expr::CompileError error;
             error.message = "there is no field '" + join_path(path) + "' here";
             error.length = join_path(path).size();
-            error.help = "records of source '" + source.name + "' are not JSON: their only field is 'value'";
+            error.help = "records of source '" + graph_.sources[root(shape.frame).index].name +
+                         "' are not JSON: their only field is 'value'";
             return error;
         }
-        if (source.value_slot == PathTree::kNoSlot) source.value_slot = new_slot(shape.frame);
-        return Binding{source.value_slot, 1, Type::kText};
+        if (from.value_slot == PathTree::kNoSlot) from.value_slot = new_slot(shape.frame);
+        return Binding{from.value_slot, 1, Type::kText};
     }
-    PathTree::Node& node = source.paths.node(path);
+    PathTree::Node& node = from.paths.node(path);
     if (node.slot == PathTree::kNoSlot) node.slot = new_slot(shape.frame);
     return Binding{node.slot, path.size(), std::nullopt};
 }
@@ -160,8 +179,8 @@ expr::Compiled<expr::Scope::Binding> FrameTable::bind(const Shape& shape, std::s
 expr::Compiled<expr::Scope::Binding> FrameTable::bind_metadata(FrameId frame, expr::Metadata which) {
     using Binding = expr::Scope::Binding;
     const Origin& origin = origins_[frame];
-    if (origin.kind == Kind::kResult) {
-        const std::string name = metadata_name(which);
+    const std::string name = metadata_name(which);
+    if (root(frame).kind == Kind::kResult) {
         return expr::CompileError{name + " belongs to a single record; a window's result has none", 0,
                                   name.size(), "keep it with an aggregate, such as max(" + name + ")"};
     }
@@ -171,7 +190,11 @@ expr::Compiled<expr::Scope::Binding> FrameTable::bind_metadata(FrameId frame, ex
         if (auto* binding = std::get_if<Binding>(&found)) binding->slot = import(frame, binding->slot);
         return found;
     }
-    expr::Slot& slot = graph_.sources[origin.source].metadata[static_cast<size_t>(which)];
+    if (origin.kind == Kind::kHeld && which != expr::Metadata::kKey && which != expr::Metadata::kTimestamp) {
+        return expr::CompileError{name + " is not kept with a record that a step holds back", 0, name.size(),
+                                  "keep it in a field, with a set before that step"};
+    }
+    expr::Slot& slot = record(origin).metadata[static_cast<size_t>(which)];
     if (slot == PathTree::kNoSlot) slot = new_slot(frame);
     return Binding{slot, 1, metadata_type(which)};
 }

@@ -43,6 +43,8 @@ public:
     FrameId add_source_frame(size_t source);
     FrameId add_derived_frame(const Shape& parent);  // Explode: members are copied from the parent's rows.
     FrameId add_result_frame();                      // A window's results: nothing but its own fields.
+    // Kept rows, read again from their records: graph.held[held], which exists.
+    FrameId add_held_frame(const Shape& parent, size_t held);
 
     expr::Slot new_slot(FrameId frame) { return static_cast<expr::Slot>(graph_.frames[frame].slot_count++); }
     expr::Slot null_slot(FrameId frame);
@@ -53,12 +55,15 @@ public:
     expr::Compiled<expr::Scope::Binding> bind_metadata(FrameId frame, expr::Metadata which);
 
 private:
-    enum class Kind : uint8_t { kSource, kDerived, kResult };
+    enum class Kind : uint8_t { kSource, kDerived, kResult, kHeld };
     struct Origin {
         Kind kind;
-        size_t source = 0;
+        size_t index = 0;  // Of the source or HeldPlan.
         Shape parent;
     };
+    // Where the frame's rows come from in the end: kSource or kResult.
+    [[nodiscard]] const Origin& root(FrameId frame) const;
+    [[nodiscard]] RecordPlan& record(const Origin& origin);
 
     Graph& graph_;
     std::vector<Origin> origins_;  // By FrameId.

@@ -58,12 +58,12 @@ public:
         if (look_at_clock_) return 0;
         int64_t next = watermarks_.next_idle_us();
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
-            Aggregate& aggregate = executor_.aggregate(id);
-            const EventTime due = aggregate.next_due();
+            StageOperator& stage_operator = executor_.stage(id);
+            const EventTime due = stage_operator.next_due();
             // kEndOfTime: nothing waits for event time.
-            if (due != kEndOfTime && !aggregate.processing_time())
+            if (due != kEndOfTime && !stage_operator.processing_time())
                 next = std::min({next, watermarks_.tick_reaches_us(id, due), watermarks_.next_emit_us(id)});
-            const int64_t wall_ms = aggregate.next_wall_ms();
+            const int64_t wall_ms = stage_operator.next_wall_ms();
             if (wall_ms == kEndOfTime) continue;
             const int64_t wait_ms = std::max<int64_t>(0, wall_ms - clock_.wall_ms());
             next = std::min(next, clock_.monotonic_us() + wait_ms * 1000);
@@ -104,7 +104,7 @@ public:
 
     void take_delta(state::DeltaWriter& out) {
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
-            executor_.aggregate(id).write_changes(watermarks_.stage(id), out);
+            executor_.stage(id).write_changes(watermarks_.stage(id), out);
             watermarks_.emitted(id);
         }
         changed_ = false;
@@ -119,7 +119,7 @@ public:
                 case state::StateOp::Kind::kErase:
                 case state::StateOp::Kind::kErasePrefix: {
                     WEIR_ASSIGN(const StageId id, stage_of(op.table));
-                    executor_.aggregate(id).restore_erased(op.table, op.key);
+                    executor_.stage(id).restore_erased(op.table, op.key);
                     break;
                 }
             }
@@ -131,7 +131,7 @@ public:
     Result<void> apply_put(uint32_t table, std::string_view key, std::string_view value) {
         WEIR_ASSIGN(const StageId id, stage_of(table));
         EventTime watermark = kNoTime;
-        WEIR_TRY(executor_.aggregate(id).restore(table, key, value, watermark));
+        WEIR_TRY(executor_.stage(id).restore(table, key, value, watermark));
         if (watermark != kNoTime) watermarks_.restore_stage(id, watermark);
         return {};
     }
@@ -151,12 +151,13 @@ public:
         }
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             const Stage& stage = plan_.graph->stages[id];
-            Aggregate& aggregate = executor_.aggregate(id);
+            StageOperator& stage_operator = executor_.stage(id);
             result.stages.push_back(
                 {plan_.stream_names[stage.stream] + ".steps[" + std::to_string(stage.step_index) + "]",
-                 stage.stream, aggregate.processing_time() ? aggregate.clock() : watermarks_.stage(id),
-                 watermarks_.ticking(id), watermarks_.held_by(id), aggregate.open_windows(),
-                 aggregate.groups(), aggregate.bytes(), aggregate.next_due()});
+                 stage.stream,
+                 stage_operator.processing_time() ? stage_operator.clock() : watermarks_.stage(id),
+                 watermarks_.ticking(id), watermarks_.held_by(id), stage_operator.open_windows(),
+                 stage_operator.entries(), stage_operator.bytes(), stage_operator.next_due()});
         }
         return result;
     }
@@ -174,7 +175,7 @@ private:
     Result<void> close_due(int64_t now_us) {
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             watermarks_.refresh(id, now_us);
-            const bool waits = executor_.aggregate(id).next_due() != kEndOfTime;
+            const bool waits = executor_.stage(id).next_due() != kEndOfTime;
             changed_ = changed_ || (waits && watermarks_.emit_due(id, now_us));
         }
         WEIR_ASSIGN(const bool closed, executor_.close_due());

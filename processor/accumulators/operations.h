@@ -50,6 +50,7 @@ extern const AccumulatorOperations kPercentileDiscrete;
 extern const AccumulatorOperations kApproximatePercentile;
 extern const AccumulatorOperations kApproximateCount;
 extern const AccumulatorOperations kTopK;
+extern const AccumulatorOperations kTopRows;
 
 template <class T>
 AccumulatorObject& object_of(const CallPlan& call, Accumulator& cell, AccumulatorStore& store) {

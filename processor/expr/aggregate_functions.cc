@@ -72,6 +72,9 @@ constexpr auto kFunctions = std::to_array<AggregateFunctionSpec>({
     {"top_k", F::kTopK, "top_k(x, k)", {kAny}, C::kK},
 });
 
+constexpr AggregateFunctionSpec kRows = {
+    "top_n", F::kTopRows, "top_n by a number, text, timestamptz or interval", {kOrdered, kAny}};
+
 }  // namespace
 
 std::span<const AggregateFunctionSpec> aggregate_functions() { return kFunctions; }
@@ -83,6 +86,7 @@ const AggregateFunctionSpec* find_aggregate(std::string_view name) {
 }
 
 const AggregateFunctionSpec& spec_of(const AggregateSpec& call) {
+    if (call.function == F::kTopRows) return kRows;
     const F function = call.function == F::kCountStar ? F::kCount : call.function;
     return *std::find_if(kFunctions.begin(), kFunctions.end(), [&](const auto& entry) {
         return entry.function == function && entry.sample == call.sample && entry.root == call.root;
@@ -118,6 +122,7 @@ std::optional<Type> aggregate_result(AggregateFunction function, std::optional<T
         case F::kArrayAgg:
         case F::kJsonbObjectAgg:
         case F::kTopK: return Type::kJsonb;
+        case F::kTopRows:
         case F::kStringAgg: return Type::kText;
         case F::kApproxPercentile: return Type::kFloat8;
     }

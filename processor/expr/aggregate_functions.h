@@ -37,6 +37,7 @@ enum class AggregateFunction : uint8_t {
     kApproxCountDistinct,
     kApproxPercentile,
     kTopK,
+    kTopRows,  // What the step top_n is made of; it has no name in expressions.
 };
 
 // What a call computes, apart from the values that it takes.
@@ -44,11 +45,11 @@ struct AggregateSpec {
     AggregateFunction function;
     bool distinct = false;
     bool ordered = false;     // The last argument is what ORDER BY names.
-    bool descending = false;  // ORDER BY … DESC.
+    bool descending = false;  // ORDER BY … DESC; rows: the largest.
     bool sample = false;      // kVariance: divides by n − 1, not by n.
     bool root = false;        // kVariance: stddev.
     double fraction = 0;      // Percentiles: 0 … 1.
-    int32_t k = 0;            // top_k.
+    int32_t k = 0;            // top_k, and how many rows.
     std::string separator;    // string_agg.
 };
 

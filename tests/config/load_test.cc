@@ -137,6 +137,30 @@ streams:
     CHECK(p.streams.at(1).from.at(0).value == "per_minute.late");
 }
 
+TEST_CASE("dedupe, throttle and top_n") {
+    const Pipeline p = loaded(
+        "name: p\nsources: {s: {file: '-'}}\nstreams: {t: {from: s, steps: [{dedupe: {by: [a, b], within: "
+        "1h}}, "
+        "{dedupe: {by: a, within: 1m, keep: last}}, {throttle: {by: a, max: 5, per: 1m}}, {top_n: {n: 3, by: "
+        "a, "
+        "smallest: price, as: rank, window: {session: 1m, grace: 5s}}}], to: {file: out.jsonl}}}\n");
+    const auto& steps = p.streams.at(0).steps;
+    const auto& first = std::get<DedupeStep>(steps.at(0).step);
+    CHECK(first.by.at(1).value == "b");
+    CHECK(first.within_ms == 3'600'000);
+    CHECK(first.keep == DedupeStep::Keep::kFirst);
+    CHECK(std::get<DedupeStep>(steps.at(1).step).keep == DedupeStep::Keep::kLast);
+    CHECK(std::get<ThrottleStep>(steps.at(2).step).max == 5);
+    CHECK(std::get<ThrottleStep>(steps.at(2).step).per_ms == 60'000);
+    const auto& top = std::get<TopNStep>(steps.at(3).step);
+    CHECK(top.n == 3);
+    CHECK(top.smallest);
+    CHECK(top.order.value == "price");
+    CHECK(top.rank == "rank");
+    CHECK(top.window.kind == Window::Kind::kSession);
+    CHECK(top.window.grace_ms == 5'000);
+}
+
 TEST_CASE("every kind of window, and of emit") {
     const auto aggregate = [](const std::string& window, const std::string& emit) {
         const Pipeline p = loaded(

@@ -165,6 +165,71 @@ TEST_CASE("late records are counted, and so are those of them that nobody reads"
     CHECK(counted("  l: {from: s.late, to: late}\n") == std::pair(uint64_t{2}, uint64_t{0}));
 }
 
+TEST_CASE("steps that keep state need the topic's key, and results that stay") {
+    for (const char* step : {"dedupe: {by: BY, within: 1m}", "dedupe: {by: BY, within: 1m, keep: last}",
+                             "throttle: {by: BY, max: 2, per: 1m}",
+                             "top_n: {n: 2, by: BY, largest: v, window: {tumbling: 1m}}"}) {
+        CAPTURE(step);
+        const auto errors = [&](const std::string& by, const std::string& before) {
+            std::string text = step;
+            text.replace(text.find("BY"), 2, by);
+            return errors_of("sources: {o: {topic: o, keyed_by: k}}\nstreams: {s: {from: o, steps: [" +
+                             before + "{" + text + "}], to: out}, l: {from: s.late, to: late}}\n");
+        };
+        CHECK(errors("[k, v]", "") == "");
+        CHECK(errors("_key", "") == "");
+        CHECK(errors("v", "").find("W0204") != std::string::npos);
+        CHECK(errors("k",
+                     "{aggregate: {by: k, window: {tumbling: 1m}, emit: changes, fields: {v: count(*)}}}, ")
+                  .find("W0220") != std::string::npos);
+    }
+}
+
+TEST_CASE("what a record that was held back still has") {
+    const auto pipeline = [](const std::string& after) {
+        return kHead +
+               "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: 0s}}\nstreams: {s: {from: "
+               "o, steps: [{set: {at: '_offset'}}, {remove: gone}, {dedupe: {by: k, within: 1s, keep: "
+               "last}}, " +
+               after + "], to: {topic: out, headers: {ts: _timestamp, by: _key}}}}\n";
+    };
+    std::string errors;
+    plan_of(pipeline("{filter: _offset > 1}"), &errors);
+    CHECK(errors.find("_offset is not kept") != std::string::npos);
+
+    World world(pipeline("{filter: a.b = 'x' AND gone IS NULL}, {set: {c: a.c, s: upper(s)}}, {remove: at}"));
+    REQUIRE(world.in("o", "k", R"({"k":"k","t":1000,"a":{"b":"x","c":[1.50]},"gone":1,"s":"b"})", 7).ok());
+    world.epoch();
+    world.crash();
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    REQUIRE(world.lines().size() == 1);
+    CHECK(world.lines()[0] == R"(out k {"k":"k","t":1000,"a":{"b":"x","c":[1.50]},"s":"B","c":[1.50]})");
+    CHECK(world.sink.outputs[0].timestamp_ms == 1000);
+    CHECK(world.sink.outputs[0].headers.at("by") == "k");
+    CHECK(world.sink.outputs[0].headers.at("ts") == "1970-01-01 00:00:00.007+00");
+    // Steps after it are free to change.
+    const auto hash = [&](const std::string& after) { return plan_of(pipeline(after))->state_hash; };
+    CHECK(hash("{filter: v > 1}") == hash("{set: {other: other.path}}"));
+}
+
+TEST_CASE("a record that was held back and then fails is dead-lettered as it has become") {
+    World world(
+        "name: p\nkafka: {bootstrap.servers: x}\non_error: {dead_letter: dlq}\nsources: {o: {topic: o, "
+        "keyed_by: k, timestamp: t, watermark: 0s}}\nstreams: {s: {from: o, steps: [{set: {d: v}}, {top_n: "
+        "{n: 5, by: k, largest: v, window: {tumbling: 1s}}}, {set: {q: 10 / d}}], to: out}}\n");
+    for (const char* v : {"0", "5", "{}"})
+        REQUIRE(world.in("o", "k", std::string("{\"k\":\"k\",\"t\":1,\"v\":") + v + "}").ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    const auto lines = world.lines();
+    REQUIRE(lines.size() == 3);
+    CHECK(lines[0] == R"(dlq k {"k":"k","t":1,"v":{}})");  // No order among objects: the record as it came.
+    CHECK(lines[1] == R"(dlq k {"k":"k","t":1,"v":0,"d":0})");
+    CHECK(lines[2] == R"(out k {"k":"k","t":1,"v":5,"d":5,"q":2.0000000000000000})");
+    CHECK(world.counters.balanced());
+    CHECK(world.counters.streams[0].merged == 2);
+    CHECK(world.counters.streams[0].derived == 2);
+}
+
 TEST_CASE("a window of many groups is written in the middle of a run") {
     World world(kHead +
                 "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: 0s}}\nstreams: {s: {from: o, "
@@ -195,6 +260,29 @@ TEST_CASE("a window of many groups is written in the middle of a run") {
         REQUIRE(lines[static_cast<size_t>(group)] == line(group, "0", "1000"));
     for (int group = 0; group < 900; ++group)
         REQUIRE(lines[static_cast<size_t>(group) + 3000] == line(group, "1000", "2000"));
+}
+
+TEST_CASE("records that were held back are written in the middle of a run") {
+    World world(kHead +
+                "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: 0s}}\nstreams: {s: {from: o, "
+                "steps: [{dedupe: {by: k, within: 1s, keep: last}}, {map: {k: k, name: name}}], to: out}}\n");
+    std::vector<Record> run;
+    for (int i = 0; i < 3900; ++i) {
+        const std::string key = std::to_string(i % 3000);
+        run.push_back({key,
+                       "{\"k\":\"" + key + "\",\"t\":" + std::to_string(i / 3000 * 1000) +
+                           ",\"name\":\"\\u00e9 " + key + "\"}",
+                       0,
+                       {}});
+    }
+    REQUIRE(world.in("o", std::move(run)).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    const auto lines = world.lines();
+    REQUIRE(lines.size() == 3900);
+    for (size_t i = 0; i < lines.size(); ++i) {
+        const std::string key = std::to_string(i % 3000);
+        REQUIRE(lines[i] == "out " + key + " {\"k\":\"" + key + "\",\"name\":\"\u00e9 " + key + "\"}");
+    }
 }
 
 TEST_CASE("one commit says the latest value of a group once") {

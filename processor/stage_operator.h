@@ -1,0 +1,59 @@
+// What a stage of the graph is in one shard: an operator that keeps state between records, and gives rows
+// when its clock, the stage's watermark, goes on. Aggregate and Join are the two kinds; rows enter each its
+// own way.
+//
+// Thread:  the worker that owns the shard.
+// Failure: kRecordFailed where the error policy is `fail`, the sink's errors; kCorrupt from restore().
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "processor/batch.h"
+#include "processor/graph.h"
+#include "state/delta.h"
+
+namespace weir::processor {
+
+class Executor;
+
+class StageOperator {
+public:
+    virtual ~StageOperator() = default;
+
+    // Gives what is due; true when that changed something.
+    [[nodiscard]] virtual Result<bool> advance(Executor& executor, EventTime watermark, bool idle) = 0;
+    // Shows what an epoch has to show before it is committed.
+    [[nodiscard]] virtual Result<void> finish_epoch(Executor& executor) = 0;
+
+    // The stage's clock at which something is due next; kEndOfTime: nothing until records come.
+    [[nodiscard]] virtual EventTime next_due() = 0;
+    // The same for the wall clock.
+    [[nodiscard]] virtual int64_t next_wall_ms() { return kEndOfTime; }
+    [[nodiscard]] virtual bool processing_time() const { return false; }
+    [[nodiscard]] virtual EventTime clock() const = 0;
+
+    [[nodiscard]] virtual uint64_t open_windows() const = 0;
+    [[nodiscard]] virtual uint64_t entries() const = 0;  // Groups, or buffered records.
+    [[nodiscard]] virtual uint64_t bytes() const = 0;
+
+    virtual void write_changes(EventTime watermark, state::DeltaWriter& out) = 0;
+    // `table` is one of the stage's. Sets `watermark` when the row holds that.
+    [[nodiscard]] virtual Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
+                                               EventTime& watermark) = 0;
+    // Of one key, or all that begin with a prefix.
+    virtual void restore_erased(uint32_t table, std::string_view key) = 0;
+
+protected:
+    // Counts late rows, whose batch says how late, logs some, and hands them to `<stream>.late`.
+    [[nodiscard]] Result<void> tell_late(Executor& executor, const Node& node,
+                                         const std::vector<NodeId>& readers, const Batch& batch, Rows late);
+
+private:
+    int64_t logged_wall_ms_ = 0;
+};
+
+}  // namespace weir::processor
