@@ -53,6 +53,18 @@ streams:
     steps:
       - aggregate: {by: k, window: none, emit: changes, fields: {n: count(*), total: sum(v)}}
     to: running
+  once:
+    from: orders
+    steps:
+      - dedupe: {by: [k, v], within: 8s}
+      - throttle: {by: k, max: 2, per: 3s}
+    to: once
+  lasts:
+    from: orders
+    steps:
+      - dedupe: {by: k, within: 4s, keep: last}
+      - top_n: {n: 2, by: k, largest: v, as: place, window: {tumbling: 20s}}
+    to: lasts
   big:
     from: orders
     steps: [{filter: v > 50}]
@@ -82,7 +94,7 @@ public:
         plan = processor::compile(pipeline, loaded.diagnostics);
         INFO(loaded.diagnostics.render("sim.yaml", loaded.source));
         REQUIRE(plan != nullptr);
-        for (const char* const topic : {"orders", "sums", "late", "running", "big", "dlq"})
+        for (const char* const topic : {"orders", "sums", "late", "running", "once", "lasts", "big", "dlq"})
             broker.create_topic(topic, kPartitions);
         std::vector<std::string> inputs;
         std::vector<std::string> outputs;
