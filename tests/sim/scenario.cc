@@ -179,6 +179,41 @@ streams:
     to: so_far
 )yaml";
 
+// What passes once, what is held back, and results that are counted again.
+constexpr const char* kSteps = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+streams:
+  few:
+    from: orders
+    steps:
+      - dedupe: {by: k, within: 400ms}
+      - throttle: {by: k, max: 2, per: 2s}
+    to: few
+  late:
+    from: few.late
+    to: late
+  lasts:
+    from: orders
+    steps:
+      - dedupe: {by: k, within: 1s, keep: last}
+      - top_n: {n: 2, by: k, largest: v, as: place, window: {tumbling: 3s}}
+    to: lasts
+  longer:
+    from: lasts
+    steps:
+      - aggregate: {by: k, window: {tumbling: 6s}, fields: {n: count(*), total: sum(v), worst: max(place)}}
+    to: longer
+)yaml";
+
 // Two topics feed the same windows: event time is the minimum over two partitions.
 constexpr const char* kUnion = R"yaml(
 name: sim
@@ -281,6 +316,13 @@ const std::vector<PipelineCase>& pipeline_cases() {
          Decider::kTransaction,
          {"orders"},
          {"hops", "late", "visits", "threes", "so_far", "dlq"},
+         false,
+         nullptr},
+        {"steps",
+         kSteps,
+         Decider::kTransaction,
+         {"orders"},
+         {"few", "late", "lasts", "longer", "dlq"},
          false,
          nullptr},
         {"union",
