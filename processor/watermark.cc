@@ -73,7 +73,8 @@ bool Watermarks::find_idle(Source& source, int64_t now_us) {
         if (now_us - partition.quiet_since_us < timeout_us || now_us < partition.ask_end_at_us) continue;
         const Result<int64_t> end = source.end_offset(partition.id, kAskEndTimeoutMs);
         if (!end.ok() || end.value() > partition.position) {
-            partition.ask_end_at_us = now_us + kAskEndAgainUs;
+            partition.ask_end_at_us =
+                clock_.monotonic_us() + kAskEndAgainUs;  // The answer may have taken long.
             continue;
         }
         partition.idle = true;

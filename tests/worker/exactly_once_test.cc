@@ -138,6 +138,31 @@ TEST_CASE("worker: event time does not tick past records that came during a stan
     CHECK(whole == 1);
 }
 
+// Goal: a worker with many silent partitions does not hang while the broker is slow to say where they end.
+TEST_CASE("worker: one slow question for a partition's end per turn") {
+    using connectors::Api;
+    sim::World world;
+    for (int32_t partition = 0; partition < sim::kPartitions; ++partition) {
+        connectors::MemoryRecord record;
+        record.key = "k";
+        record.value = R"({"k":"k","t":)" + std::to_string(sim::World::base_ms) + R"(,"v":1})";
+        world.broker.append("orders", partition, record);
+    }
+    world.start();
+    for (int i = 0; i < 70; ++i) {
+        REQUIRE(world.worker->step(0).ok());
+        world.clock.advance_ms(100);
+    }
+    world.clock.advance_ms(10'000);  // A standstill: all are asked for again.
+    const uint64_t before = world.broker.calls(Api::kEndOffset);
+    for (uint64_t nth = 1; nth <= sim::kPartitions; ++nth)
+        world.broker.inject(Api::kEndOffset, nth, {connectors::Fault::Kind::kDelay, {}, 1'000});
+    for (uint64_t turn = 1; turn <= sim::kPartitions; ++turn) {
+        REQUIRE(world.worker->step(0).ok());
+        CHECK(world.broker.calls(Api::kEndOffset) == before + turn);
+    }
+}
+
 // Goal: the case that error codes cannot tell: committed or not, the answer is lost and the process dies as
 // well.
 TEST_CASE("worker: a lost commit answer and a power cut together") {
