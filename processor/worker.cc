@@ -112,8 +112,8 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     }
     notice_standstill();
     for (const auto& shard : shards_) {
-        // A broker that takes long to say where a partition ends is asked once per turn, or a worker with many
-        // silent partitions would seem to hang.
+        // A broker that takes long to say where a partition ends is asked once per turn, or a worker with
+        // many silent partitions would seem to hang.
         if (clock_.monotonic_us() - looked_us_ > kSlowAnswerUs) break;
         if (shard->next_deadline_us() > clock_.monotonic_us()) continue;
         if (const auto done = shard->advance_time(*source_, *sink_); !done.ok())
