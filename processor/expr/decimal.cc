@@ -177,8 +177,8 @@ Status add_slow(const Decimal& a, const Decimal& b, Decimal& out) {
     Int128 x;
     Int128 y;
     if (!align(a, b, x, y)) return Status::kOverflow;
-    const Int128 sum = x + y;  // Both are below 10^38: no overflow of 128 bits.
-    if (!in_range(sum)) return Status::kOverflow;
+    Int128 sum;
+    if (__builtin_add_overflow(x, y, &sum) || !in_range(sum)) return Status::kOverflow;
     out = {sum, std::max(a.scale, b.scale)};
     return Status::kOk;
 }
