@@ -72,7 +72,7 @@ struct Instance {
     std::unique_ptr<processor::Worker> worker;
     bool ready = false;        // Past the decision of its latest recovery.
     bool must_refuse = false;  // Kafka holds a commit that its disk does not.
-    bool was_ready = false;    // In this life.
+    bool was_ready = false;    // Running, in this life.
 
     void stop() {
         worker.reset();

@@ -157,7 +157,7 @@ private:
         if (current_->must_refuse)
             fail(Check::kStarted, "a start on a disk that does not hold what Kafka holds");
         if (current_ == &main_) rotten_ = wrong_disk_ = false;  // What was read verified.
-        current_->ready = current_->was_ready = true;
+        current_->ready = true;
     }
 
     // --- Processes ---
@@ -231,6 +231,7 @@ private:
         });
         if (!alive) return;
         if (who.ready) deaths_in_a_row_ = 0;
+        if (who.worker->status().phase == processor::WorkerPhase::kRunning) who.was_ready = true;
         // It starts at the topics' ends, so that an offset that was not pinned means records that are lost.
         if (!arrivals_from_ms_ && who.worker->status().phase == processor::WorkerPhase::kRunning)
             arrivals_from_ms_ = clock_.since_start_ms();
