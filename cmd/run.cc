@@ -67,8 +67,10 @@ void register_secrets(const config::KafkaConfig& kafka) {
 }  // namespace
 
 std::optional<std::vector<Prepared>> prepare(const std::vector<std::string>& files,
-                                             const Overrides& overrides, bool allow_missing_references) {
+                                             const Overrides& overrides, bool allow_missing_references,
+                                             bool tests_must_fit) {
     config::LoadOptions options = config::system_options();
+    options.tests_must_fit = tests_must_fit;
     options.allow_missing_references = allow_missing_references;
     options.check_kafka_property = connectors::check_kafka_property;
     std::vector<Prepared> prepared;

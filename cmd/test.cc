@@ -245,7 +245,7 @@ void check_conditions(const std::vector<config::TestCase>& tests, config::Diagno
 }
 
 int test(const std::vector<std::string>& files, const TestOptions& options) {
-    const auto prepared = prepare(files, {}, true);
+    const auto prepared = prepare(files, {}, true, true);
     if (!prepared) return kExitConfig;
     config::LoadOptions load_options = config::system_options();
     load_options.allow_missing_references = true;

@@ -120,12 +120,20 @@ std::string unlike(const std::string& path, std::string_view expected, std::stri
     return fmt::format("{}: expected {}, got {}", path, want, got);
 }
 
+// As they are written.
+std::vector<expr::JsonMember> json_members(std::string_view json) {
+    std::vector<expr::JsonMember> members = expr::sorted_json_members(json);
+    std::sort(members.begin(), members.end(),
+              [](const auto& a, const auto& b) { return a.value.data() < b.value.data(); });
+    return members;
+}
+
 std::string json_difference(const std::string& path, std::string_view expected, std::string_view actual,
                             bool partial) {
     const expr::JsonKind kind = expr::json_kind(expected);
     if (kind != expr::json_kind(actual)) return unlike(path, expected, actual);
     if (kind == expr::JsonKind::kObject) {
-        for (const expr::JsonMember& member : expr::sorted_json_members(expected)) {
+        for (const expr::JsonMember& member : json_members(expected)) {
             const auto found = expr::json_member(actual, member.key);
             if (!found) {
                 return fmt::format("{}.{}: expected {}, it is missing", path, member.key,
@@ -135,7 +143,7 @@ std::string json_difference(const std::string& path, std::string_view expected, 
             if (!inside.empty()) return inside;
         }
         if (partial) return {};
-        for (const expr::JsonMember& member : expr::sorted_json_members(actual)) {
+        for (const expr::JsonMember& member : json_members(actual)) {
             if (expr::json_member(expected, member.key)) continue;
             return fmt::format("{}.{}: nobody expected {}", path, member.key,
                                yaml_value(std::string(member.value)));

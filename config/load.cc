@@ -473,7 +473,7 @@ Loaded load_text(std::string path, std::string text, const LoadOptions& options)
         const SecretOffsets secrets = check_fields(*root, loaded.source, options, loaded.diagnostics);
         loaded.pipeline = Builder(loaded.source, loaded.diagnostics).build(*root);
         check_topology(loaded.pipeline, loaded.diagnostics);
-        check_tests(loaded.pipeline, loaded.pipeline.tests, loaded.diagnostics);
+        check_tests(loaded.pipeline, loaded.pipeline.tests, options.tests_must_fit, loaded.diagnostics);
         for (const size_t offset : secrets) {
             if (loaded.source[offset] != '\n') loaded.source[offset] = '*';
         }
@@ -493,7 +493,7 @@ LoadedTests load_tests(const std::string& path, const Pipeline& pipeline, const 
     if (!root) return loaded;
     check_tests_file(*root, loaded.source, options, loaded.diagnostics);
     if (const Node* tests = root->find("tests")) loaded.tests = read_tests(*tests, loaded.source);
-    check_tests(pipeline, loaded.tests, loaded.diagnostics);
+    check_tests(pipeline, loaded.tests, options.tests_must_fit, loaded.diagnostics);
     return loaded;
 }
 

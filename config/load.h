@@ -24,6 +24,9 @@ struct LoadOptions {
     std::function<std::optional<std::string>(const std::string& name, const std::string& value)>
         check_kafka_property;
     bool allow_missing_references = false;  // `validate --allow-missing-env`: a missing one reads as empty.
+    // Topics that tests name and the pipeline does not have: a mistake, or only a warning, since references
+    // may have given it others here.
+    bool tests_must_fit = true;
 };
 
 // The process's environment and file system.

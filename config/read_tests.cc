@@ -221,7 +221,8 @@ TestCase read_test(const Node& node, std::string_view source) {
 
 class TestChecker {
 public:
-    TestChecker(const Pipeline& pipeline, Diagnostics& diagnostics) : diagnostics_(diagnostics) {
+    TestChecker(const Pipeline& pipeline, bool must_fit, Diagnostics& diagnostics)
+        : must_fit_(must_fit), diagnostics_(diagnostics) {
         for (const Source& source : pipeline.sources) {
             inputs_.insert(source.topics.begin(), source.topics.end());
             if (!source.file.empty()) inputs_.insert(source.file);
@@ -282,11 +283,17 @@ private:
     void unknown(const Text& name, const std::set<std::string>& known, std::string_view what) {
         const std::vector<std::string_view> names(known.begin(), known.end());
         const std::string_view near = nearest(name.value, names);
-        diagnostics_.error("W0071", name.mark, fmt::format("{} `{}`", what, name.value),
-                           fmt::format("valid: {}", fmt::join(names, ", ")),
-                           near.empty() ? "" : fmt::format("did you mean `{}`?", near));
+        const std::string message = fmt::format("{} `{}`", what, name.value);
+        const std::string label = fmt::format("valid: {}", fmt::join(names, ", "));
+        const std::string help = near.empty() ? "" : fmt::format("did you mean `{}`?", near);
+        if (must_fit_) {
+            diagnostics_.error("W0071", name.mark, message, label, help);
+        } else {
+            diagnostics_.warning("W0071", name.mark, message, label, help);
+        }
     }
 
+    const bool must_fit_;
     Diagnostics& diagnostics_;
     std::set<std::string> inputs_;
     std::set<std::string> outputs_;
@@ -304,8 +311,9 @@ std::vector<TestCase> read_tests(const Node& tests, std::string_view source) {
     return result;
 }
 
-void check_tests(const Pipeline& pipeline, const std::vector<TestCase>& tests, Diagnostics& diagnostics) {
-    TestChecker checker(pipeline, diagnostics);
+void check_tests(const Pipeline& pipeline, const std::vector<TestCase>& tests, bool must_fit,
+                 Diagnostics& diagnostics) {
+    TestChecker checker(pipeline, must_fit, diagnostics);
     for (const TestCase& test : tests) checker.check(test);
 }
 

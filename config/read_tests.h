@@ -16,7 +16,9 @@ namespace weir::config {
 // `tests` is checked against the table of fields; what was refused there reads as absent here.
 [[nodiscard]] std::vector<TestCase> read_tests(const Node& tests, std::string_view source);
 
-// Names that are given twice, topics that the pipeline does not have, clocks that go back.
-void check_tests(const Pipeline& pipeline, const std::vector<TestCase>& tests, Diagnostics& diagnostics);
+// Names that are given twice, topics that the pipeline does not have (a warning unless they `must_fit`),
+// clocks that go back.
+void check_tests(const Pipeline& pipeline, const std::vector<TestCase>& tests, bool must_fit,
+                 Diagnostics& diagnostics);
 
 }  // namespace weir::config

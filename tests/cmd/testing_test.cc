@@ -204,6 +204,8 @@ TEST_CASE("records are compared as JSON, and a difference names its place") {
           Lines{"value.n: expected 1, got \"1\""});
     CHECK(Case("      sums: [{value: {n: 1}}]\n", {R"({"n":1,"m":2})"}).differences() ==
           Lines{"value.m: nobody expected 2"});
+    CHECK(Case("      sums: [{value: {longer: 1, n: 1}}]\n", {R"({"n":2,"longer":2})"}).differences() ==
+          Lines{"value.longer: expected 1, got 2"});
     CHECK(Case("      sums: [{value: {n: 1}, partial: true}]\n", {R"({"n":1,"m":2})"}).differences() ==
           Lines{});
     CHECK(Case("      sums: [{key: b}]\n", {"{}"}).differences() == Lines{"key: expected b, got a"});
@@ -262,6 +264,18 @@ TEST_CASE("--update rewrites what differs and keeps the rest, comments too") {
           "      sums:\n        []\n      late: []\n");
     const std::string good = "      sums: [ {value: {n: 1.00}} ]\n";
     CHECK(Case(good, {R"({"n":1})"}).updated() == good);
+}
+
+TEST_CASE("topics that a reference names otherwise stop weir test, and nothing else") {
+    const std::string text =
+        std::string(kPipeline) + "tests: [{name: one, feed: [{to: inn, value: 1}], expect: {sums: []}}]\n";
+    config::LoadOptions options;
+    CHECK(config::load_text("sums.yaml", text, options).diagnostics.has_errors());
+    options.tests_must_fit = false;
+    const auto loaded = config::load_text("sums.yaml", text, options);
+    CHECK_FALSE(loaded.diagnostics.has_errors());
+    REQUIRE(loaded.diagnostics.all().size() == 1);
+    CHECK(loaded.diagnostics.all()[0].code == "W0071");
 }
 
 TEST_CASE("a test's condition that is none is a diagnostic with its place") {
