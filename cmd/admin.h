@@ -1,7 +1,8 @@
 // The read-only HTTP listener: /healthz (the process and its workers are alive; never depends on Kafka),
-// /readyz (recovered and reading; the body says what is missing), /metrics (Prometheus text), / (an index).
+// /readyz (recovered and reading; the body says what is missing), /metrics (Prometheus text),
+// /pipelines (the ledger and event time, JSON), /why (what a stream waits for), / (an index).
 //
-// Thread:  owns a few threads; handlers read published copies only.
+// Thread:  owns a few threads; handlers read published copies, and ask workers by message.
 #pragma once
 
 #include <memory>
@@ -25,8 +26,12 @@ public:
                                                               const std::vector<std::unique_ptr<App>>& apps);
     ~Admin();
 
+    [[nodiscard]] int port() const { return port_; }
+
 private:
     Admin() = default;
+
+    int port_ = 0;
 
     std::unique_ptr<httplib::Server> server_;
     std::thread thread_;

@@ -256,6 +256,7 @@ int64_t App::stalled_ms() const {
 AppStatus App::status() const {
     AppStatus status;
     status.pipeline = pipeline_.name;
+    status.now_ms = clock_.wall_ms();
     const std::lock_guard lock(mutex_);
     status.ready = running_ > 0;
     if (slots_.empty())
@@ -274,6 +275,16 @@ AppStatus App::status() const {
         status.not_ready_because = fmt::format("worker {} is recovering", slot->index);
     }
     return status;
+}
+
+std::vector<std::future<processor::OpenWindows>> App::ask(const processor::WindowQuestion& question) {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::future<processor::OpenWindows>> answers;
+    for (const auto& slot : slots_)
+        if (slot->worker && !slot->shards.empty() &&
+            slot->worker->status().phase != processor::WorkerPhase::kStopped)
+            answers.push_back(slot->worker->ask(question));
+    return answers;
 }
 
 void App::run_worker(Slot& slot) {

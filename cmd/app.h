@@ -36,6 +36,7 @@ struct AppStatus {
     std::string pipeline;
     bool ready = false;
     std::string not_ready_because;
+    int64_t now_ms = 0;  // Wall time.
     std::vector<processor::WorkerStatus> workers;
 };
 
@@ -52,7 +53,11 @@ public:
     [[nodiscard]] std::optional<Error> error() const;
 
     [[nodiscard]] AppStatus status() const;
+    // Asks every worker that owns shards and has neither to start nor ended. Any thread.
+    [[nodiscard]] std::vector<std::future<processor::OpenWindows>> ask(
+        const processor::WindowQuestion& question);
     [[nodiscard]] const processor::Plan& plan() const { return *plan_; }
+    [[nodiscard]] const config::Pipeline& pipeline() const { return pipeline_; }
     [[nodiscard]] const std::string& name() const { return pipeline_.name; }
 
     // Asks whether the inputs still have the partitions that this process started with. kMismatch: they do

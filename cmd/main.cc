@@ -109,6 +109,18 @@ int main_checked(int argc, char** argv, int64_t process_start_us) {
         ->required()
         ->check(CLI::ExistingDirectory);
 
+    CLI::App* const why_verb = cli.add_subcommand(
+        "why", "Ask a running weir what a stream waits for.  weir why per_minute customer-7");
+    WhyOptions why_options;
+    why_options.admin = "127.0.0.1:8480";
+    why_verb->add_option("STREAM", why_options.stream, "a stream of the pipeline")->required();
+    CLI::Option* const why_key =
+        why_verb->add_option("KEY", why_options.key, "also which windows of this output key are open");
+    why_verb->add_option("--admin", why_options.admin, "where its admin listener is (127.0.0.1:8480)")
+        ->envname("WEIR_ADMIN_LISTEN");
+    why_verb->add_option("--pipeline", why_options.pipeline, "which, where several have such a stream");
+    why_verb->add_flag("--json", why_options.json, "as JSON");
+
     CLI::App* const schema_verb = cli.add_subcommand("schema", "Print the JSON Schema of pipeline files.");
     CLI::App* const version_verb = cli.add_subcommand("version", "Print the version.");
 
@@ -135,6 +147,10 @@ int main_checked(int argc, char** argv, int64_t process_start_us) {
     }
     if (demo_verb->parsed()) return demo(milliseconds(seconds));
     if (wal_verb->parsed()) return wal(action, directory);
+    if (why_verb->parsed()) {
+        why_options.with_key = why_key->count() > 0;
+        return why(why_options);
+    }
     if (schema_verb->parsed()) return schema();
     if (version_verb->parsed()) std::printf("weir %s\n", WEIR_VERSION);
     return kExitOk;

@@ -97,13 +97,10 @@ void add_sources(const AppStatus& app, const processor::Plan& plan, const proces
         };
         out.counter("weir_records_in_total", "Records read.", labels, source.records);
         out.counter("weir_bytes_in_total", "Bytes of keys and values read.", labels, source.bytes);
-        const char* const bucket_help =
-            "Where every record read went: delivered to streams, dead-lettered, skipped, or a marker.";
-        out.counter("weir_source_records_total", bucket_help, with("bucket", "delivered"), source.delivered);
-        out.counter("weir_source_records_total", bucket_help, with("bucket", "dead_letter"),
-                    source.dead_lettered);
-        out.counter("weir_source_records_total", bucket_help, with("bucket", "skipped"), source.skipped);
-        out.counter("weir_source_records_total", bucket_help, with("bucket", "marker"), source.markers);
+        for (const processor::Bucket& bucket : processor::buckets_of(source))
+            out.counter("weir_source_records_total",
+                        "Where every record read went: to streams, dead letters, skipped, or a marker.",
+                        with("bucket", bucket.name), bucket.count);
         const char* const error_help = "Why a record was not delivered.";
         out.counter("weir_source_errors_total", error_help, with("reason", "decode"), source.decode_errors);
         out.counter("weir_source_errors_total", error_help, with("reason", "timestamp"),
@@ -133,19 +130,8 @@ void add_streams(const AppStatus& app, const processor::Plan& plan, const proces
         out.counter("weir_stream_records_in_total", "", labels("origin", "derived"), stream.derived);
         const char* const help =
             "Where every row of a stream went; the buckets add up to weir_stream_records_in_total.";
-        const std::pair<const char*, uint64_t> buckets[] = {{"emitted", stream.emitted},
-                                                            {"forwarded", stream.forwarded},
-                                                            {"filtered", stream.filtered},
-                                                            {"merged", stream.merged},
-                                                            {"duplicate", stream.duplicates},
-                                                            {"throttled", stream.throttled},
-                                                            {"late", stream.late},
-                                                            {"expanded", stream.expanded},
-                                                            {"dead_letter", stream.dead_lettered},
-                                                            {"skipped", stream.skipped},
-                                                            {"unrouted", stream.unrouted}};
-        for (const auto& [bucket, count] : buckets)
-            out.counter("weir_stream_records_total", help, labels("bucket", bucket), count);
+        for (const processor::Bucket& bucket : processor::buckets_of(stream))
+            out.counter("weir_stream_records_total", help, labels("bucket", bucket.name), bucket.count);
         for (size_t route = 0; route < stream.out.size(); ++route)
             out.counter("weir_records_out_total", "Records produced, by route.",
                         labels("route", std::to_string(route)), stream.out[route]);
@@ -157,7 +143,58 @@ void add_streams(const AppStatus& app, const processor::Plan& plan, const proces
                     stream.late - stream.late_dropped);
         out.counter("weir_expression_errors_total", "Rows whose expression failed.", plain,
                     stream.expression_errors);
+        out.counter("weir_records_released_total", "Merged records whose windows have ended.", plain,
+                    stream.released);
         out.counter("weir_windows_closed_total", "Windows that closed.", plain, stream.windows_closed);
+    }
+}
+
+void add_shard(const AppStatus& app, const processor::Plan& plan, const processor::ShardStatus& shard,
+               Families& out) {
+    const auto place = [&](TopicPartition partition) {
+        return Labels{{"topic", plan.inputs[static_cast<size_t>(partition.topic)].name},
+                      {"partition", std::to_string(partition.partition)}};
+    };
+    for (const processor::PartitionStatus& partition : shard.partitions) {
+        Labels labels = place(partition.partition);
+        labels.insert(labels.begin(), {"pipeline", app.pipeline});
+        out.gauge("weir_partition_next_offset", "The next offset to read.", labels,
+                  static_cast<double>(partition.next_offset));
+        out.gauge("weir_partition_idle", "1 while the partition is caught up and quiet.", labels,
+                  partition.idle ? 1 : 0);
+        out.gauge("weir_partition_aligned", "1 while align holds the partition back.", labels,
+                  partition.held_behind >= 0 ? 1 : 0);
+        out.counter("weir_partition_watermark_advances_total", "How often the watermark went on.", labels,
+                    partition.advances);
+        if (partition.watermark == kNoTime || partition.watermark == kEndOfTime) continue;
+        out.gauge("weir_partition_watermark_timestamp_seconds",
+                  "Event time up to which a partition is complete.", labels,
+                  static_cast<double>(partition.watermark) / 1000);
+        if (partition.newest != kNoTime)
+            out.gauge("weir_partition_watermark_lag_seconds", "The newest event time less the watermark.",
+                      labels, static_cast<double>(partition.newest - partition.watermark) / 1000);
+    }
+    for (const processor::StageStatus& stage : shard.stages) {
+        const Labels labels = {
+            {"pipeline", app.pipeline}, {"stage", stage.stream}, {"shard", std::to_string(shard.shard)}};
+        out.gauge("weir_state_entries", "Groups in open windows.", labels, static_cast<double>(stage.groups));
+        out.gauge("weir_state_records", "Records in them.", labels, static_cast<double>(stage.records));
+        out.gauge("weir_state_bytes", "Bytes of their state.", labels,
+                  static_cast<double>(stage.state_bytes));
+        out.gauge("weir_open_windows", "Windows that have not closed.", labels,
+                  static_cast<double>(stage.open_windows));
+        out.gauge("weir_watermark_ticking", "1 while event time goes by the clock, as all is idle.", labels,
+                  stage.ticking ? 1 : 0);
+        if (stage.held_by >= 0) {
+            Labels holder = labels;
+            for (const auto& label : place(shard.partitions[static_cast<size_t>(stage.held_by)].partition))
+                holder.push_back(label);
+            out.gauge("weir_watermark_held_by", "1: this partition has the lowest watermark of the stage.",
+                      holder, 1);
+        }
+        if (stage.watermark != kNoTime && stage.watermark != kEndOfTime)
+            out.gauge("weir_watermark_timestamp_seconds", "Event time up to which a stage is complete.",
+                      labels, static_cast<double>(stage.watermark) / 1000);
     }
 }
 
@@ -179,36 +216,11 @@ void add_worker(const AppStatus& app, const processor::Plan& plan, const process
     out.gauge("weir_wal_segments", "Segments of the log.", labels, static_cast<double>(worker.wal_segments));
     out.counter("weir_wal_sync_microseconds_total", "Time spent in fdatasync.", labels,
                 worker.wal_sync_us_total);
+    out.counter("weir_ledger_imbalances_total", "Commits at which the record ledger did not balance: a bug.",
+                labels, worker.ledger_imbalances);
     out.gauge("weir_disk_full", "1 while reading is paused because the log cannot grow.", labels,
               worker.disk_full ? 1 : 0);
-    for (const processor::ShardStatus& shard : worker.shards) {
-        for (const processor::PartitionStatus& partition : shard.partitions) {
-            const Labels place = {{"pipeline", app.pipeline},
-                                  {"topic", plan.inputs[static_cast<size_t>(partition.partition.topic)].name},
-                                  {"partition", std::to_string(partition.partition.partition)}};
-            out.gauge("weir_partition_next_offset", "The next offset to read.", place,
-                      static_cast<double>(partition.next_offset));
-            out.gauge("weir_partition_idle", "1 while the partition is caught up and quiet.", place,
-                      partition.idle ? 1 : 0);
-            if (partition.watermark != kNoTime && partition.watermark != kEndOfTime)
-                out.gauge("weir_partition_watermark_timestamp_seconds",
-                          "Event time up to which a partition is complete.", place,
-                          static_cast<double>(partition.watermark) / 1000);
-        }
-        for (const processor::StageStatus& stage : shard.stages) {
-            const Labels place = {
-                {"pipeline", app.pipeline}, {"stage", stage.stream}, {"shard", std::to_string(shard.shard)}};
-            out.gauge("weir_state_entries", "Groups in open windows.", place,
-                      static_cast<double>(stage.groups));
-            out.gauge("weir_state_bytes", "Bytes of their state.", place,
-                      static_cast<double>(stage.state_bytes));
-            out.gauge("weir_open_windows", "Windows that have not closed.", place,
-                      static_cast<double>(stage.open_windows));
-            if (stage.watermark != kNoTime && stage.watermark != kEndOfTime)
-                out.gauge("weir_watermark_timestamp_seconds", "Event time up to which a stage is complete.",
-                          place, static_cast<double>(stage.watermark) / 1000);
-        }
-    }
+    for (const processor::ShardStatus& shard : worker.shards) add_shard(app, plan, shard, out);
 }
 
 void add_process(Families& out) {

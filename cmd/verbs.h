@@ -30,4 +30,15 @@ struct TestOptions {
 // The `match` conditions of tests, which config/ cannot read.
 void check_conditions(const std::vector<config::TestCase>& tests, config::Diagnostics& diagnostics);
 
+// Asks a running weir what a stream waits for, by its admin listener.
+struct WhyOptions {
+    std::string stream;
+    std::string key;
+    bool with_key = false;
+    std::string pipeline;
+    std::string admin;  // host:port
+    bool json = false;
+};
+[[nodiscard]] int why(const WhyOptions& options);
+
 }  // namespace weir::cmd

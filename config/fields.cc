@@ -63,6 +63,10 @@ const std::vector<Field>& fields() {
          .doc = "For a result that the broker refuses, such as one that is too large."},
         {.path = "on_error.produce.dead_letter", .type = Type::kTopic, .required = true, .example = "orders-refused", .doc = "The topic."},
 
+        {.path = "align", .map = true, .example = "{max_drift: 5m}", .also = "alignment",
+         .doc = "Keeps sources that meet in a windowed step near each other while they catch up, so that the windows between them stay few."},
+        {.path = "align.max_drift", .type = Type::kDuration, .required = true, .min = 1, .max = kYear, .example = "5m", .also = "maxDrift maxAllowedWatermarkDrift",
+         .doc = "A partition whose watermark is further ahead of the slowest one that still has records to read is held back; results never depend on it. [Rules](watermarks.md)."},
         {.path = "sources", .map = true, .required = true, .example = "{orders: {topic: orders}}", .also = "inputs input source", .doc = "Where records come from."},
         {.path = "sources.*", .map = true, .example = "{topic: orders}", .doc = "One source; its name is what `from` says."},
         {.path = "sources.*.topic", .type = Type::kTopic, .list = ListForm::kAlso, .one_of = true, .example = "orders", .also = "topics", .doc = "A Kafka topic, or a list of topics with the same meaning."},

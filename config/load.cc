@@ -88,6 +88,10 @@ public:
             pipeline.admin_listen = listen == "none" ? "" : listen;
         }
         read_on_error(root, pipeline.on_error);
+        if (const Node* align = root.find("align")) {
+            pipeline.align_mark = key_mark(root, "align");
+            read_duration(*align, "max_drift", pipeline.max_drift_ms);
+        }
         each_part(root, "sources", [&](const Node& key, const Node& node) {
             pipeline.sources.push_back(read_source(key, node));
         });

@@ -309,6 +309,8 @@ struct Pipeline {
     int64_t snapshot_after_bytes = int64_t{32} << 20;
     std::string admin_listen = "127.0.0.1:8480";  // Empty: no listener.
     OnError on_error;
+    int64_t max_drift_ms = 0;  // `align`; 0: none.
+    Mark align_mark;
     std::vector<Source> sources;  // In file order.
     std::vector<Stream> streams;  // In file order.
     std::vector<TestCase> tests;  // In file order.

@@ -125,6 +125,7 @@ Result<processor::Poll> FileSource::poll(int64_t wait_ms, size_t max_records) {
     runs_.clear();
     caught_up_.clear();
     for (Input& input : inputs_) {
+        if (input.held) continue;
         input.buffer.erase(0, input.consumed);
         input.buffer_offset += static_cast<int64_t>(input.consumed);
         input.consumed = 0;
@@ -140,6 +141,11 @@ Result<processor::Poll> FileSource::poll(int64_t wait_ms, size_t max_records) {
     const bool done =
         std::all_of(inputs_.begin(), inputs_.end(), [](const Input& input) { return input.drained(); });
     return processor::Poll{runs_, caught_up_, done};
+}
+
+void FileSource::hold(std::span<const TopicPartition> partitions) {
+    for (Input& input : inputs_)
+        input.held = std::find(partitions.begin(), partitions.end(), input.partition) != partitions.end();
 }
 
 Result<int64_t> FileSource::end_offset(TopicPartition partition, int64_t) {

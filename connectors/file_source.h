@@ -18,6 +18,7 @@ public:
 
     [[nodiscard]] Result<void> assign(std::span<const processor::StartOffset> starts) override;
     [[nodiscard]] Result<processor::Poll> poll(int64_t wait_ms, size_t max_records) override;
+    void hold(std::span<const TopicPartition> partitions) override;
     void read_headers(const processor::InputRecord&, std::vector<processor::Header>&) const override {}
     [[nodiscard]] Result<int64_t> end_offset(TopicPartition partition, int64_t timeout_ms) override;
 
@@ -32,6 +33,7 @@ private:
         size_t consumed = 0;        // Bytes of it already handed out; dropped at the next poll.
         bool at_end = false;        // Nothing more will come.
         bool reported = false;      // The end was told.
+        bool held = false;
         [[nodiscard]] bool drained() const { return at_end && consumed == buffer.size(); }
     };
 

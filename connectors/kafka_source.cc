@@ -38,6 +38,9 @@ void KafkaSource::release_records() {
 void KafkaSource::close() {
     release_records();
     known_topics_.clear();
+    for (const Assigned& assigned : assigned_)
+        if (assigned.queue != nullptr) rd_kafka_queue_io_event_enable(assigned.queue.get(), -1, nullptr, 0);
+    assigned_.clear();
     if (queue_ != nullptr) rd_kafka_queue_io_event_enable(queue_.get(), -1, nullptr, 0);
     queue_.reset();
     consumer_.reset();
@@ -56,11 +59,19 @@ Result<void> KafkaSource::assign(std::span<const processor::StartOffset> starts)
     rd_kafka_queue_io_event_enable(queue_.get(), wake_fd_, &kWake, sizeof(kWake));
 
     const PartitionsHandle partitions = make_partitions(starts.size());
-    assigned_.clear();
     wakes_left_ = 0;
     for (const processor::StartOffset& start : starts) {
-        assigned_.push_back({start.partition});
+        Assigned& assigned = assigned_.emplace_back();
+        assigned.partition = start.partition;
         const std::string& topic = topics_.at(static_cast<size_t>(start.partition.topic));
+        if (start.may_be_held) {
+            // Before it is assigned, so that no record of it ever reaches the consumer's queue.
+            assigned.queue.reset(
+                rd_kafka_queue_get_partition(consumer_.get(), topic.c_str(), start.partition.partition));
+            if (assigned.queue == nullptr) return Error{Code::kUnavailable, "a partition has no queue"};
+            rd_kafka_queue_forward(assigned.queue.get(), nullptr);
+            rd_kafka_queue_io_event_enable(assigned.queue.get(), wake_fd_, &kWake, sizeof(kWake));
+        }
         rd_kafka_topic_partition_list_add(partitions.get(), topic.c_str(), start.partition.partition)
             ->offset = start.offset;
     }
@@ -86,7 +97,7 @@ void KafkaSource::wake_fetcher() {
         --wakes_left_;
         next_wake_ = (next_wake_ + 1) % assigned_.size();
         const Assigned& next = assigned_[next_wake_];
-        if (next.caught_up) continue;
+        if (next.caught_up || next.held) continue;
         int64_t begin;
         int64_t end;
         rd_kafka_query_watermark_offsets(consumer_.get(),
@@ -96,6 +107,28 @@ void KafkaSource::wake_fetcher() {
     }
 }
 
+// The consumer's queue first, which also has the errors, then the partitions' own.
+void KafkaSource::take(size_t max_records) {
+    const auto from = [&](rd_kafka_queue_t* queue) {
+        if (message_count_ == max_records) return;
+        const ssize_t count = rd_kafka_consume_batch_queue(queue, 0, messages_.data() + message_count_,
+                                                           max_records - message_count_);
+        message_count_ += count > 0 ? static_cast<size_t>(count) : 0;
+    };
+    from(queue_.get());
+    for (size_t i = 0; i < assigned_.size(); ++i) {
+        const Assigned& next = assigned_[(first_queue_ + i) % assigned_.size()];
+        if (next.queue != nullptr && !next.held) from(next.queue.get());
+    }
+    ++first_queue_;
+}
+
+void KafkaSource::hold(std::span<const TopicPartition> partitions) {
+    for (Assigned& assigned : assigned_)
+        assigned.held =
+            std::find(partitions.begin(), partitions.end(), assigned.partition) != partitions.end();
+}
+
 Result<processor::Poll> KafkaSource::poll(int64_t wait_ms, size_t max_records) {
     release_records();
     if (consumer_ == nullptr) return Error{Code::kInvalid, "poll() before assign()"};
@@ -103,15 +136,10 @@ Result<processor::Poll> KafkaSource::poll(int64_t wait_ms, size_t max_records) {
         messages_.resize(max_records);
         records_.reserve(max_records);
     }
-    const auto take = [&] {
-        const ssize_t count = rd_kafka_consume_batch_queue(queue_.get(), 0, messages_.data(),
-                                                           std::min(max_records, messages_.size()));
-        message_count_ = count > 0 ? static_cast<size_t>(count) : 0;
-    };
-    take();
+    take(max_records);
     if (message_count_ == 0 && wakes_left_ > 0) {
         wake_fetcher();
-        take();
+        take(max_records);
     }
     if (message_count_ == 0 && wait_ms > 0) {
         // The eventfd may still tell of records that were taken without waiting: then wait again.
@@ -120,7 +148,7 @@ Result<processor::Poll> KafkaSource::poll(int64_t wait_ms, size_t max_records) {
         for (int64_t left = wait_ms; message_count_ == 0 && left > 0;
              left = deadline_ms - clock.monotonic_ms()) {
             if (!wait_for_records(left)) break;
-            take();
+            take(max_records);
         }
     }
     return sort_out();

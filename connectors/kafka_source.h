@@ -3,7 +3,8 @@
 //
 // Offsets are ours alone: no group is joined, nothing is committed, and a new assignment builds a new
 // consumer, since pause, resume and seek move positions wrongly under batch consumption (librdkafka < 2.1,
-// #4208).
+// #4208). A partition that may be held back therefore has a queue of its own, apart from the consumer's, and
+// to hold it is to leave that queue alone: librdkafka stops to fetch when it is full.
 //
 // Thread:    the worker's. Librdkafka's own threads inherit the affinity of the thread that calls assign().
 // Ownership: the records of a poll belong to this object until the next poll() or assign().
@@ -31,6 +32,7 @@ public:
 
     [[nodiscard]] Result<void> assign(std::span<const processor::StartOffset> starts) override;
     [[nodiscard]] Result<processor::Poll> poll(int64_t wait_ms, size_t max_records) override;
+    void hold(std::span<const TopicPartition> partitions) override;
     void read_headers(const processor::InputRecord& record,
                       std::vector<processor::Header>& out) const override;
     [[nodiscard]] Result<int64_t> end_offset(TopicPartition partition, int64_t timeout_ms) override;
@@ -38,6 +40,7 @@ public:
 private:
     void release_records();
     void close();
+    void take(size_t max_records);
     [[nodiscard]] bool wait_for_records(int64_t wait_ms);
     void wake_fetcher();
     void mark_caught_up(TopicPartition partition, bool caught_up);
@@ -65,10 +68,13 @@ private:
     struct Assigned {
         TopicPartition partition;
         bool caught_up = false;
+        QueueHandle queue;  // Null: its records come by the consumer's queue.
+        bool held = false;
     };
     std::vector<Assigned> assigned_;
-    size_t next_wake_ = 0;   // Index into assigned_ of the partition whose broker is woken next.
-    size_t wakes_left_ = 0;  // Of this drain; one per assigned partition, so that every broker is reached.
+    size_t first_queue_ = 0;  // Which partition's own queue the next poll begins with.
+    size_t next_wake_ = 0;    // Index into assigned_ of the partition whose broker is woken next.
+    size_t wakes_left_ = 0;   // Of this drain; one per assigned partition, so that every broker is reached.
 
     std::vector<rd_kafka_message_t*> messages_;  // The first message_count_ belong to the current poll.
     size_t message_count_ = 0;

@@ -62,12 +62,17 @@ public:
         if (fails(fault)) return fault->error;
         for (size_t i = 0; i < assigned_.size(); ++i) {
             Assigned& from = assigned_[(first_ + i) % assigned_.size()];
-            WEIR_TRY(read(from, max_records));
+            if (!from.held) WEIR_TRY(read(from, max_records));
         }
         if (!assigned_.empty()) first_ = (first_ + 1) % assigned_.size();
         for (const Range& range : ranges_)
             runs_.push_back({range.partition, std::span(records_).subspan(range.begin, range.count)});
         return processor::Poll{runs_, caught_up_, false};
+    }
+
+    void hold(std::span<const TopicPartition> partitions) override {
+        for (Assigned& from : assigned_)
+            from.held = std::find(partitions.begin(), partitions.end(), from.partition) != partitions.end();
     }
 
     void read_headers(const processor::InputRecord& record,
@@ -88,6 +93,7 @@ private:
         int64_t position;
         int64_t reported_end;  // The end that a CaughtUp told last.
         MemoryBroker::Log* log;
+        bool held = false;
     };
     struct Range {
         TopicPartition partition;

@@ -64,6 +64,15 @@ public:
         return processor::Poll{runs_, caught_up_, files_done_ && !reads_kafka_};
     }
 
+    void hold(std::span<const TopicPartition> partitions) override {
+        std::vector<TopicPartition> topics;
+        std::vector<TopicPartition> files;
+        for (const TopicPartition& partition : partitions)
+            (is_file(inputs_, partition.topic) ? files : topics).push_back(partition);
+        if (reads_kafka_) kafka_->hold(topics);
+        files_->hold(files);
+    }
+
     void read_headers(const processor::InputRecord& record,
                       std::vector<processor::Header>& out) const override {
         if (record.native != nullptr) kafka_->read_headers(record, out);  // A file's records have none.

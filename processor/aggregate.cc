@@ -226,6 +226,7 @@ Result<bool> Aggregate::advance(Executor& executor, EventTime watermark, bool id
     }
     const uint64_t closed = windows_->take_closed();
     executor.counters(stage_.stream).windows_closed += closed;
+    executor.counters(stage_.stream).released += windows_->take_released();
     changed = changed || closed > 0 || !results_.waiting().empty();
     WEIR_TRY(emit(executor));
     return changed;

@@ -40,6 +40,15 @@ public:
     [[nodiscard]] int64_t next_wall_ms() override;
     [[nodiscard]] bool processing_time() const override { return processing_time_; }
     [[nodiscard]] EventTime clock() const override { return windows_->now(); }
+    [[nodiscard]] int64_t shown_at_wall_ms() const override {
+        return show_at_ms_ == kEndOfTime ? 0 : show_at_ms_;
+    }
+    [[nodiscard]] std::optional<OpenWindow> next_window() override { return windows_->next_window(); }
+    void append_open(std::string_view key, std::vector<OpenWindow>& out) override {
+        windows_->append_open(key, out);
+    }
+    [[nodiscard]] uint64_t records() override { return windows_->records(); }
+    [[nodiscard]] uint64_t count_records() override { return windows_->count_records(); }
     [[nodiscard]] uint64_t open_windows() const override { return windows_->open_windows(); }
     [[nodiscard]] uint64_t entries() const override { return windows_->groups(); }
     [[nodiscard]] uint64_t bytes() const override { return windows_->bytes() + results_.bytes(); }

@@ -42,6 +42,8 @@ constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
                                            &StreamCounters::dead_lettered,
                                            &StreamCounters::skipped,
                                            &StreamCounters::unrouted,
+                                           &StreamCounters::passed,
+                                           &StreamCounters::released,
                                            &StreamCounters::expression_errors,
                                            &StreamCounters::produce_errors,
                                            &StreamCounters::windows_closed,
@@ -63,16 +65,25 @@ void Counters::add(const Counters& other) {
     }
 }
 
-bool Counters::balanced() const {
-    const bool sources_balance = std::all_of(sources.begin(), sources.end(), [](const SourceCounters& c) {
-        return c.records == c.delivered + c.dead_lettered + c.skipped + c.markers &&
-               c.dead_lettered + c.skipped == c.decode_errors + c.timestamp_errors + c.ahead;
-    });
-    return sources_balance && std::all_of(streams.begin(), streams.end(), [](const StreamCounters& c) {
-               return c.in + c.derived == c.emitted + c.forwarded + c.filtered + c.merged + c.duplicates +
-                                              c.throttled + c.late + c.expanded + c.dead_lettered +
-                                              c.skipped + c.unrouted;
-           });
+std::array<Bucket, 4> buckets_of(const SourceCounters& source) {
+    return {{{"delivered", source.delivered},
+             {"dead_letter", source.dead_lettered},
+             {"skipped", source.skipped},
+             {"marker", source.markers}}};
+}
+
+std::array<Bucket, 11> buckets_of(const StreamCounters& stream) {
+    return {{{"emitted", stream.emitted},
+             {"forwarded", stream.forwarded},
+             {"filtered", stream.filtered},
+             {"merged", stream.merged},
+             {"duplicate", stream.duplicates},
+             {"throttled", stream.throttled},
+             {"late", stream.late},
+             {"expanded", stream.expanded},
+             {"skipped", stream.skipped},
+             {"dead_letter", stream.dead_lettered},
+             {"unrouted", stream.unrouted}}};
 }
 
 }  // namespace weir::processor

@@ -2,8 +2,10 @@
 //
 // Every record that a source reads is delivered to the source's streams, dead-lettered or skipped; every row
 // that enters a stream, or is made in it by explode or by a closing window, ends in exactly one bucket.
+// Whether that holds: ledger.h.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -45,6 +47,8 @@ struct StreamCounters {
     uint64_t skipped = 0;
     uint64_t unrouted = 0;  // No route's `when` held.
     // Aside.
+    uint64_t passed = 0;    // Came through all steps: the streams that read this one get each of them.
+    uint64_t released = 0;  // Merged rows that no open window holds any more.
     uint64_t expression_errors = 0;
     uint64_t produce_errors = 0;
     uint64_t windows_closed = 0;
@@ -61,9 +65,15 @@ struct Counters {
 
     // Adds another worker's counts of the same plan.
     void add(const Counters& other);
-
-    // Nothing was lost on the way.
-    [[nodiscard]] bool balanced() const;
 };
+
+// Where records went, by the names that /metrics and /pipelines give them: the buckets of a source add up to
+// `records`, those of a stream to `in` + `derived`.
+struct Bucket {
+    const char* name;
+    uint64_t count;
+};
+[[nodiscard]] std::array<Bucket, 4> buckets_of(const SourceCounters& source);
+[[nodiscard]] std::array<Bucket, 11> buckets_of(const StreamCounters& stream);
 
 }  // namespace weir::processor

@@ -57,6 +57,7 @@ struct Poll {
 struct StartOffset {
     TopicPartition partition;
     int64_t offset;
+    bool may_be_held = false;  // hold() may name it: its records are kept apart from the first one on.
 };
 
 class Source {
@@ -70,6 +71,10 @@ public:
     // Waits at most `wait_ms` (0: not at all) for records and returns what is there, bounded by
     // `max_records`. An empty poll is not an error; a broker that is away for a while is not one either.
     [[nodiscard]] virtual Result<Poll> poll(int64_t wait_ms, size_t max_records) = 0;
+
+    // From the next poll on, records of exactly these partitions (assigned with may_be_held) are not handed
+    // out; they stay in the system, or in memory within its bounds, and come later without a gap.
+    virtual void hold(std::span<const TopicPartition> partitions) = 0;
 
     // Appends the headers of a record of the current poll; the views live as long as the record.
     virtual void read_headers(const InputRecord& record, std::vector<Header>& out) const = 0;

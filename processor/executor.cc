@@ -294,6 +294,7 @@ Result<void> Executor::choose_routes(const Node& node, const ExitNode& exit, Scr
 
 Result<void> Executor::exit(const Node& node, const ExitNode& exit, Scratch& scratch, Rows rows) {
     const Batch& batch = batches_[node.frame];
+    counters_.streams[node.stream].passed += rows.size();
     if (exit.routes.empty()) {
         counters_.streams[node.stream].forwarded += rows.size();
         return run(node.next, rows);

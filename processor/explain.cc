@@ -349,6 +349,9 @@ void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& gr
     out += fmt::format("  on_error   decode: {}; expression: {}; produce: {}\n",
                        policy_text(pipeline.on_error.decode), policy_text(pipeline.on_error.expression),
                        policy_text(pipeline.on_error.produce));
+    if (pipeline.max_drift_ms > 0)
+        out += fmt::format("  align      partitions that meet in a window stay within {} of the slowest\n",
+                           duration_text(pipeline.max_drift_ms));
     for (const config::Source& source : pipeline.sources) explain_source(source, out);
     for (size_t i = 0; i < pipeline.streams.size(); ++i) explain_stream(pipeline, graph, i, out);
     graph.explain_json = explain_json(pipeline, plan, graph);

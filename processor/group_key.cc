@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "processor/arena.h"
 #include "processor/expr/jsonb.h"
 
 namespace weir::processor {
@@ -105,6 +106,32 @@ Value read_group_key(ByteReader& in) {
         }
         default: return Value::null();
     }
+}
+
+std::vector<std::string> group_keys_of(std::string_view text, size_t columns) {
+    Arena arena;
+    std::vector<std::string> keys;
+    const bool json = expr::is_valid_json(text);
+    const auto kind = json ? expr::json_kind(text) : expr::JsonKind::kString;
+    if (columns != 1) {
+        if (kind != expr::JsonKind::kArray || expr::json_array_length(text) != static_cast<int64_t>(columns))
+            return keys;
+        std::string key;
+        std::string_view element;
+        for (size_t position = 0; expr::json_next_element(text, position, element);) {
+            const Value value = expr::json_to_value(element, arena);
+            if (value.is_error()) return keys;
+            append_group_key(value, key);
+        }
+        keys.push_back(std::move(key));
+        return keys;
+    }
+    append_group_key(Value::of_text(text), keys.emplace_back());
+    if (json && kind != expr::JsonKind::kString) {
+        const Value value = expr::json_to_value(text, arena);
+        if (!value.is_error()) append_group_key(value, keys.emplace_back());
+    }
+    return keys;
 }
 
 }  // namespace weir::processor

@@ -14,6 +14,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "processor/value.h"
@@ -24,5 +25,9 @@ namespace weir::processor {
 void append_group_key(const Value& value, std::string& out);
 // Texts are views into the reader's bytes.
 [[nodiscard]] Value read_group_key(ByteReader& in);
+
+// The group keys of `columns` values that an output writes as `text` (the value's text, or a JSON array of
+// several): a text, and what else it may stand for, a number or a boolean. Empty: none.
+[[nodiscard]] std::vector<std::string> group_keys_of(std::string_view text, size_t columns);
 
 }  // namespace weir::processor

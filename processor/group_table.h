@@ -81,6 +81,7 @@ public:
 
     // In the order of their first records, also after a restart.
     [[nodiscard]] const std::vector<Group*>& groups();
+    [[nodiscard]] const std::vector<Group*>& unordered_groups() const { return groups_; }
     [[nodiscard]] size_t size() const { return groups_.size(); }
     [[nodiscard]] size_t bytes() const;
 

@@ -34,6 +34,8 @@ Place PanedWindows::place(std::string_view key, uint64_t hash, EventTime time, E
     Pane& pane = *latest_;
     Group& group = pane.groups.group(key, hash);
     ++group.records;
+    ++pane.records;
+    ++records_;
     // on_watermark: what changes before its first window fires needs no second word.
     if (tracks_changes_ && !group.changed &&
         (emit_ != EmitKind::kOnWatermark || pane.first_fire <= now_)) {
@@ -98,6 +100,7 @@ void PanedWindows::close(Cell last) {
         if (pane.stored) erased_.push_back(pane.start);
         if (!pane.changed.empty()) --changed_panes_;
         if (latest_ == &pane) latest_ = nullptr;
+        release(pane.records);
         panes_.erase(panes_.begin());
     }
 }
@@ -176,6 +179,37 @@ void PanedWindows::show_changed() {
     changed_panes_ = 0;
 }
 
+OpenWindow PanedWindows::describe(Cell last, int64_t records) const {
+    OpenWindow window{grid_.window_start(last), grid_.window_end(last), records, kEndOfTime, kEndOfTime};
+    const EventTime fires_at = window.end + fire_delay_ms();
+    if (fires() && fires_at > now_) window.result_at = fires_at;
+    window.closes_at = window.end + stage_.window.grace_ms;
+    return window;
+}
+
+std::optional<OpenWindow> PanedWindows::next_window() {
+    const EventTime at = next_due();
+    if (at == kEndOfTime) return std::nullopt;
+    const Due fire = fires() ? next(fire_delay_ms()) : Due{};
+    return describe(fire.at == at ? fire.last : next(stage_.window.grace_ms).last, 0);
+}
+
+void PanedWindows::append_open(std::string_view key, std::vector<OpenWindow>& out) {
+    if (now_ == kEndOfTime) return;
+    const uint64_t hash = hash_group_key(key);
+    std::map<Cell, int64_t> records;  // By window.
+    for (const auto& [cell, pane] : panes_) {
+        const Group* const group = pane->groups.find(key, hash);
+        if (group == nullptr) continue;
+        for (Cell last = first_open(cell, stage_.window.grace_ms); last <= grid_.last_window(cell);
+             last = grid_.next_window(last)) {
+            if (out.size() + records.size() >= kMostOpenWindows && !records.contains(last)) break;
+            records[last] += group->records;
+        }
+    }
+    for (const auto& [last, count] : records) out.push_back(describe(last, count));
+}
+
 uint64_t PanedWindows::open_windows() const {
     uint64_t total = 0;
     Cell counted = 0;
@@ -188,6 +222,14 @@ uint64_t PanedWindows::open_windows() const {
             counted = last;
         }
     }
+    return total;
+}
+
+uint64_t PanedWindows::count_records() {
+    uint64_t total = 0;
+    for (const auto& [cell, pane] : panes_)
+        for (const Group* group : pane->groups.unordered_groups())
+            total += static_cast<uint64_t>(group->records);
     return total;
 }
 
@@ -226,8 +268,12 @@ bool PanedWindows::restore_group(std::string_view key, std::string_view row) {
         std::erase(restored.changed, known);
         if (restored.changed.empty()) --changed_panes_;
     }
+    const int64_t records_before = known != nullptr ? known->records : 0;
     Group* const group = restored.groups.restore(key.substr(kPrefixBytes), row);
     if (group == nullptr) return false;
+    const auto more = static_cast<uint64_t>(group->records - records_before);
+    restored.records += more;
+    records_ += more;
     restored.stored = true;
     if (group->changed) {
         if (restored.changed.empty()) ++changed_panes_;
@@ -248,6 +294,7 @@ void PanedWindows::restore_erased(std::string_view prefix) {
     if (found == panes_.end()) return;
     if (!found->second->changed.empty()) --changed_panes_;
     if (latest_ == found->second.get()) latest_ = nullptr;
+    records_ -= found->second->records;
     panes_.erase(found);
     due_known_ = false;
 }

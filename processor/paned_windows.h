@@ -29,6 +29,9 @@ public:
     void restore_now(EventTime now) override;
     [[nodiscard]] bool has_changed() override { return changed_panes_ > 0; }
     void show_changed() override;
+    [[nodiscard]] std::optional<OpenWindow> next_window() override;
+    void append_open(std::string_view key, std::vector<OpenWindow>& out) override;
+    [[nodiscard]] uint64_t count_records() override;
     [[nodiscard]] uint64_t open_windows() const override;
     [[nodiscard]] uint64_t groups() const override;
     [[nodiscard]] size_t bytes() const override;
@@ -47,6 +50,7 @@ private:
         EventTime end = 0;
         EventTime first_fire = 0;  // When the first window that covers it fires.
         EventTime late_from = 0;   // When the last one closes.
+        uint64_t records = 0;
         GroupTable groups;
         std::vector<Group*> changed;  // Since they were last shown.
         bool stored = false;          // Something of it is in the stored state.
@@ -67,6 +71,7 @@ private:
     void close(Cell last);
     // Shows all groups of a window, or those that changed.
     void show(Cell last, bool changed_only);
+    [[nodiscard]] OpenWindow describe(Cell last, int64_t records) const;
     void add(Cell last, Group& group, const AccumulatorStore& store);
 
     const WindowGrid grid_;

@@ -39,7 +39,8 @@ struct Plan {
         outputs;  // Index = TopicId of the Sink: routes, then dead letters; no duplicates.
     std::vector<std::string> source_names;
     std::vector<std::string> stream_names;
-    bool stateful = false;  // Some operator keeps state; otherwise no WAL is needed.
+    bool stateful = false;     // Some operator keeps state; otherwise no WAL is needed.
+    int64_t max_drift_ms = 0;  // Alignment; 0: none.
 
     // Changes exactly when stored state would change its meaning: over every source's name, topics, format,
     // keyed_by, timestamp and watermark strategy, and for every aggregate its stream's name and inputs, the

@@ -50,6 +50,7 @@ bool Planner::run(Plan& plan, Graph& graph) {
     if (diagnostics_.has_errors()) return false;
     finish_stages();
     warn_unused();
+    plan_alignment();
     plan.stateful = !graph.stages.empty();
     return true;
 }
@@ -453,6 +454,19 @@ void Planner::warn_unused() {
                                  "nothing reads stream '" + stream.name + "' and it has no `to`");
         }
     }
+}
+
+void Planner::plan_alignment() {
+    plan_->max_drift_ms = pipeline_.max_drift_ms;
+    if (pipeline_.max_drift_ms == 0) return;
+    for (const Stage& stage : graph_->stages) {
+        size_t topics = 0;
+        for (const Feed& feed : stage.feeds)
+            topics += std::max<size_t>(1, pipeline_.sources[feed.source].topics.size());
+        if (topics > 1) return;
+    }
+    diagnostics_.warning("W0211", pipeline_.align_mark, "align has nothing to hold back",
+                         "no windowed step reads two topics or files");
 }
 
 const config::Source& Planner::source_of(const Flow& flow) const {

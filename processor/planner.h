@@ -49,6 +49,7 @@ private:
     void plan_steps(size_t stream, size_t first_step, Flow flow);
     void finish_stages();
     void warn_unused();
+    void plan_alignment();
 
     void plan_filter(const config::FilterStep& step, Flow& flow, Node node);
     void plan_map(const config::MapStep& step, Flow& flow, Node node);

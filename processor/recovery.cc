@@ -159,6 +159,7 @@ Result<void> Worker::try_recover() {
     epoch_started_us_ = 0;
     previous_ = {};
     counters_ = committed_counters_;
+    if (!recovered_once_) ledger_ = Ledger(plan_);
 
     WEIR_TRY(open_sink());
     crash_point("after_open");
@@ -175,6 +176,7 @@ Result<void> Worker::try_recover() {
         WEIR_TRY(restore_from_log(committed));
     else
         WEIR_TRY(restore_from_offsets(committed));
+    check_ledger();
     crash_point("after_recovery_switch");
     ours_ = {commit_named_by(committed), {}};
     WEIR_TRY(sink_->begin());
@@ -225,6 +227,7 @@ Result<void> Worker::restore_from_log(const Committed& committed) {
     WEIR_TRY(sink_->restore(image.sink_position(decision.epochs_kept)));
     WEIR_ASSIGN(log_, state::SlotStore::start(*slot_directory_, image, decision.upto, slot_options_, clock_));
     previous_ = decision.upto;
+    keep_counters_of(decision.upto);
     return {};
 }
 
@@ -252,6 +255,7 @@ Result<void> Worker::restore_from_offsets(const Committed& committed) {
             if (partitions_[i].partition != shard->id() || !committed[i]) continue;
             WEIR_TRY(shard->restore_progress({partitions_[i], committed[i]->offset, kNoTime, {}}));
         }
+    keep_counters_of(commit_named_by(committed));
     log_info("recovery outcome=offsets slot={}", settings_.identity.slot);
     return {};
 }
@@ -285,7 +289,7 @@ Result<void> Worker::start_reading() {
     std::vector<StartOffset> starts;
     for (const auto& shard : shards_)
         for (const PartitionProgress& progress : shard->progress())
-            starts.push_back({progress.partition, progress.next_offset});
+            starts.push_back({progress.partition, progress.next_offset, plan_.max_drift_ms > 0});
     if (settings_.stop_when_caught_up && !recovered_once_) {
         for (const StartOffset& start : starts) {
             WEIR_ASSIGN(const OffsetRange range, connector_.offset_range(start.partition, kAttemptMs));
@@ -293,7 +297,9 @@ Result<void> Worker::start_reading() {
         }
     }
     last_commit_us_ = looked_us_ = clock_.monotonic_us();
-    return source_->assign(starts);
+    WEIR_TRY(source_->assign(starts));
+    align();  // What ran ahead before the restart is held from the first poll on.
+    return {};
 }
 
 }  // namespace weir::processor

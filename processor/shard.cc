@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "processor/executor.h"
+#include "processor/group_key.h"
 #include "processor/source_reader.h"
 #include "processor/watermark.h"
 
@@ -147,24 +148,85 @@ public:
         for (const Watermarks::Partition& partition : watermarks_.partitions()) {
             result.partitions.push_back({partition.id, partition.next_offset, partition.max_seen,
                                          partition.watermark, partition.advances, partition.advanced_offset,
-                                         partition.advanced_wall_ms, partition.idle, partition.caught_up});
+                                         partition.advanced_wall_ms, partition.quiet_since_wall_ms,
+                                         partition.idle, partition.caught_up, partition.held_behind});
         }
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             const Stage& stage = plan_.graph->stages[id];
             StageOperator& stage_operator = executor_.stage(id);
-            result.stages.push_back(
-                {plan_.stream_names[stage.stream] + ".steps[" + std::to_string(stage.step_index) + "]",
-                 stage.stream,
-                 stage_operator.processing_time() ? stage_operator.clock() : watermarks_.stage(id),
-                 watermarks_.ticking(id), watermarks_.held_by(id), stage_operator.open_windows(),
-                 stage_operator.entries(), stage_operator.bytes(), stage_operator.next_due()});
+            StageStatus& status = result.stages.emplace_back();
+            status.stream = stage_name(stage);
+            status.stream_index = stage.stream;
+            status.windows_end = windows_end(stage);
+            status.window_records = stage.window.count;
+            status.open_windows = stage_operator.open_windows();
+            status.groups = stage_operator.entries();
+            status.records = stage_operator.records();
+            status.state_bytes = stage_operator.bytes();
+            status.shown_at_wall_ms = stage_operator.shown_at_wall_ms();
+            // Before next_due(), which may be earlier than anything is due until somebody looks.
+            if (const auto next = stage_operator.next_window()) status.next = *next;
+            status.next_due = stage_operator.next_due();
+            if (stage_operator.processing_time()) {
+                status.watermark = stage_operator.clock();
+                status.due_at_wall_ms = status.next_due;
+                continue;
+            }
+            status.watermark = watermarks_.stage(id);
+            status.ticking = watermarks_.ticking(id);
+            status.held_by = watermarks_.held_by(id);
+            if (status.next_due == kEndOfTime) continue;
+            if (status.ticking)
+                status.due_at_wall_ms =
+                    clock_.wall_ms() +
+                    (watermarks_.tick_reaches_us(id, status.next_due) - clock_.monotonic_us()) / 1000;
+            if (status.held_by >= 0)
+                status.needed =
+                    watermarks_.needed(id, static_cast<size_t>(status.held_by), status.next_due);
         }
         return result;
+    }
+
+    void add_records(std::span<uint64_t> by_stream, bool counting) {
+        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+            StageOperator& stage_operator = executor_.stage(id);
+            by_stream[plan_.graph->stages[id].stream] +=
+                counting ? stage_operator.count_records() : stage_operator.records();
+        }
+    }
+
+    void append_open_windows(const WindowQuestion& question, OpenWindows& out) {
+        std::vector<OpenWindow> windows;
+        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+            const Stage& stage = plan_.graph->stages[id];
+            if (stage.stream != question.stream) continue;
+            windows.clear();
+            for (const std::string& key : group_keys_of(question.key, stage.by.size()))
+                executor_.stage(id).append_open(key, windows);
+            for (const OpenWindow& window : windows)
+                out.push_back({id_, stage_name(stage), windows_end(stage), stage.window.count, window});
+        }
+    }
+
+    bool align() { return watermarks_.align(plan_.max_drift_ms); }
+    void append_held(std::vector<TopicPartition>& out) const {
+        for (const Watermarks::Partition& partition : watermarks_.partitions())
+            if (partition.held_behind >= 0) out.push_back(partition.id);
     }
 
     ShardId id() const { return id_; }
 
 private:
+    static WindowsEnd windows_end(const Stage& stage) {
+        if (stage.limit > 0 || stage.window.kind == config::Window::Kind::kNone) return WindowsEnd::kNever;
+        if (stage.window.kind == config::Window::Kind::kCount) return WindowsEnd::kByRecords;
+        return stage.window.time == config::Window::Time::kProcessing ? WindowsEnd::kByClock
+                                                                      : WindowsEnd::kByWatermark;
+    }
+    std::string stage_name(const Stage& stage) const {
+        return plan_.stream_names[stage.stream] + ".steps[" + std::to_string(stage.step_index) + "]";
+    }
+
     static std::vector<size_t> sources_of_topics(const Plan& plan) {
         std::vector<size_t> result;
         for (const PlanInput& input : plan.inputs) result.push_back(input.source);
@@ -227,6 +289,14 @@ Result<void> Shard::apply_put(uint32_t table, std::string_view key, std::string_
 Result<void> Shard::restore_progress(const PartitionProgress& progress) {
     return impl_->restore_progress(progress);
 }
+bool Shard::align() { return impl_->align(); }
+void Shard::append_held(std::vector<TopicPartition>& out) const { impl_->append_held(out); }
 ShardStatus Shard::status() const { return impl_->status(); }
+void Shard::add_records(std::span<uint64_t> by_stream, bool counting) {
+    impl_->add_records(by_stream, counting);
+}
+void Shard::append_open_windows(const WindowQuestion& question, OpenWindows& out) {
+    impl_->append_open_windows(question, out);
+}
 
 }  // namespace weir::processor

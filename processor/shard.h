@@ -24,6 +24,7 @@
 #include "processor/counters.h"
 #include "processor/endpoint.h"
 #include "processor/plan.h"
+#include "processor/question.h"
 #include "state/delta.h"
 
 namespace weir::processor {
@@ -46,8 +47,10 @@ struct PartitionStatus {
     uint64_t advances = 0;         // Of the watermark, since the process started …
     int64_t advanced_offset = -1;  // … the latest by this record …
     int64_t advanced_wall_ms = 0;  // … at this time.
+    int64_t quiet_since_wall_ms = 0;
     bool idle = false;
     bool caught_up = false;
+    int32_t held_behind = -1;  // Index of the partition that align holds this one back for; -1: it is read.
 };
 
 struct StageStatus {
@@ -56,11 +59,18 @@ struct StageStatus {
     EventTime watermark = kNoTime;
     bool ticking = false;  // All its partitions are idle and event time goes on by the clock.
     int32_t held_by = -1;  // Index into `partitions` of the one that holds the watermark; -1: none.
-    uint64_t open_windows = 0;  // Sessions, and what else records make, one by one.
+    EventTime needed = kNoTime;  // That one's watermark from which on it no longer holds `next_due`.
+    WindowsEnd windows_end = WindowsEnd::kByWatermark;
+    int64_t window_records = 0;  // kByRecords: so many fill one.
+    uint64_t open_windows = 0;   // Sessions, and what else records make, one by one.
     uint64_t groups = 0;
+    uint64_t records = 0;  // In them.
     uint64_t state_bytes = 0;
-    EventTime next_close =
-        kEndOfTime;  // Watermark at which the next window closes; kEndOfTime: none is open.
+    // The window that the stage's clock does something about next, and when; kEndOfTime: none.
+    OpenWindow next;
+    EventTime next_due = kEndOfTime;
+    int64_t due_at_wall_ms = 0;    // Ticking, or kByClock: the same by the wall clock.
+    int64_t shown_at_wall_ms = 0;  // emit: {every: …}: when changes are shown; 0: there are none.
 };
 
 struct ShardStatus {
@@ -122,7 +132,17 @@ public:
     // Takes a partition's progress back; an empty blob sets the offset alone.
     [[nodiscard]] Result<void> restore_progress(const PartitionProgress& progress);
 
+    // --- Alignment (align.max_drift) ---
+
+    // Finds anew which partitions are to be held back; true when that changed.
+    [[nodiscard]] bool align();
+    void append_held(std::vector<TopicPartition>& out) const;
+
+    // The ledger: adds how many records each stream's windows hold; `counting`: by a look at every group.
+    void add_records(std::span<uint64_t> by_stream, bool counting);
+
     [[nodiscard]] ShardStatus status() const;
+    void append_open_windows(const WindowQuestion& question, OpenWindows& out);
 
 private:
     class Impl;

@@ -79,6 +79,7 @@ Place SpanWindows::place(std::string_view key, uint64_t hash, EventTime time, Ev
     }
     if (span == nullptr) return {};
     ++span->group.records;
+    ++records_;
     spans_.touch(*span);
     if (kind_ == Kind::kCount && span->group.records == stage_.window.count) {
         complete_.push_back(span);
@@ -139,11 +140,11 @@ Span* SpanWindows::place_session(std::string_view key, uint64_t hash, EventTime 
     if (left != nullptr && right != nullptr) {
         settler_.settle();
         accumulators_.merge(left->group.cells(), spans_.store(), right->group.cells(), spans_.store());
-        left->group.records += right->group.records;
+        left->group.records += std::exchange(right->group.records, 0);
         left->group.last = std::max(left->group.last, right->group.last);
         results_.because(Reason::kUpdate, now_);
         results_.withdraw(static_cast<int64_t>(right->group.sequence), right->group.key());
-        spans_.remove(*right);
+        remove(*right);
     }
     const EventTime end = end_of(span.group);
     if (end != end_before) settle_flags(span, watermark);
@@ -186,7 +187,7 @@ void SpanWindows::settled() {
         add(*span);
         results_.forget(static_cast<int64_t>(span->group.sequence), span->group.key());
         ++closed_;
-        spans_.remove(*span);
+        remove(*span);
         spans_.drop(*span);
     }
     complete_.clear();
@@ -194,6 +195,7 @@ void SpanWindows::settled() {
 
 void SpanWindows::prepare() {
     if (!spans_.finish_restoring()) return;
+    records_ = count_records();
     spans_.for_each([&](Span& span) {
         settle_flags(span, now_);
         schedule(span);
@@ -234,7 +236,7 @@ void SpanWindows::advance(EventTime now, Reason reason) {
             if (!span.closed && closes_at(span) <= due.at) close(span);
         }
         if (gone_at(span) <= due.at) {
-            spans_.remove(span);
+            remove(span);
         } else {
             schedule(span);
         }
@@ -299,6 +301,55 @@ void SpanWindows::add(Span& span) {
     results_.add(static_cast<int64_t>(group.sequence), result, merged_.data(), merged_store_);
     accumulators_.release(merged_.data(), merged_store_);
     std::fill(merged_.begin(), merged_.end(), Accumulator{});
+}
+
+OpenWindow SpanWindows::describe(Span& span) const {
+    OpenWindow window;
+    window.records = span.group.records;
+    if (kind_ == Kind::kNone) return window;
+    window.start = span.group.first;
+    window.end = end_of(span.group);
+    if (kind_ == Kind::kCount) return window;
+    if (fires() && !span.fired) window.result_at = fires_at(span);
+    if (!span.closed) window.closes_at = closes_at(span);
+    if (kind_ != Kind::kSliding) return window;
+    window.start = span.group.first + 1 - stage_.window.size_ms;
+    for (Span* from = span.previous; from != nullptr && from->group.first >= window.start;
+         from = from->previous)
+        window.records += from->group.records;
+    return window;
+}
+
+std::optional<OpenWindow> SpanWindows::next_window() {
+    while (next_due() != kEndOfTime) {
+        const Due due = heap_.front();
+        if (!due.span->dead && due.at == due.span->scheduled && due_at(*due.span) <= due.at)
+            return describe(*due.span);
+        // It is not due any more: advance() would find that out later.
+        std::pop_heap(heap_.begin(), heap_.end());
+        heap_.pop_back();
+        if (!due.span->dead && due.at == due.span->scheduled) schedule(*due.span);
+        spans_.drop(*due.span);
+    }
+    return std::nullopt;
+}
+
+void SpanWindows::append_open(std::string_view key, std::vector<OpenWindow>& out) {
+    prepare();
+    const SpanTable::Chain chain = spans_.chain(key, hash_group_key(key));
+    for (Span* span = chain.first; span != nullptr && out.size() < kMostOpenWindows; span = span->next)
+        if (!span->closed) out.push_back(describe(*span));
+}
+
+void SpanWindows::remove(Span& span) {
+    release(static_cast<uint64_t>(span.group.records));
+    spans_.remove(span);
+}
+
+uint64_t SpanWindows::count_records() {
+    uint64_t total = 0;
+    spans_.for_each([&](const Span& span) { total += static_cast<uint64_t>(span.group.records); });
+    return total;
 }
 
 }  // namespace weir::processor

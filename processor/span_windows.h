@@ -32,6 +32,13 @@ public:
     void advance(EventTime now, Reason reason) override;
     [[nodiscard]] bool has_changed() override;
     void show_changed() override;
+    [[nodiscard]] std::optional<OpenWindow> next_window() override;
+    void append_open(std::string_view key, std::vector<OpenWindow>& out) override;
+    [[nodiscard]] uint64_t records() override {
+        prepare();
+        return records_;
+    }
+    [[nodiscard]] uint64_t count_records() override;
     [[nodiscard]] uint64_t open_windows() const override { return spans_.size(); }
     [[nodiscard]] uint64_t groups() const override { return spans_.keys(); }
     [[nodiscard]] size_t bytes() const override { return spans_.bytes(); }
@@ -78,6 +85,8 @@ private:
     void close(Span& span);
     void change(Span& span);
     void add(Span& span);
+    void remove(Span& span);
+    [[nodiscard]] OpenWindow describe(Span& span) const;
     // Takes up what was restored.
     void prepare();
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "base/time.h"
 #include "processor/batch.h"
 #include "processor/graph.h"
+#include "processor/question.h"
 #include "state/delta.h"
 
 namespace weir::processor {
@@ -36,6 +38,16 @@ public:
     [[nodiscard]] virtual bool processing_time() const { return false; }
     [[nodiscard]] virtual EventTime clock() const = 0;
 
+    // For people. emit: {every: …}: the wall time at which changes are shown; 0: there are none.
+    [[nodiscard]] virtual int64_t shown_at_wall_ms() const { return 0; }
+    // The window about which something is due next; call it before next_due().
+    [[nodiscard]] virtual std::optional<OpenWindow> next_window() { return std::nullopt; }
+    // The open windows of a group.
+    virtual void append_open(std::string_view, std::vector<OpenWindow>&) {}
+
+    // The ledger: records in open windows, and the same by a look at every group.
+    [[nodiscard]] virtual uint64_t records() { return 0; }
+    [[nodiscard]] virtual uint64_t count_records() { return 0; }
     [[nodiscard]] virtual uint64_t open_windows() const = 0;
     [[nodiscard]] virtual uint64_t entries() const = 0;  // Groups, or buffered records.
     [[nodiscard]] virtual uint64_t bytes() const = 0;

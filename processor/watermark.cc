@@ -161,6 +161,29 @@ int32_t Watermarks::held_by(StageId id) const {
     return found;
 }
 
+bool Watermarks::align(int64_t max_drift_ms) {
+    std::vector<int32_t> behind(partitions_.size(), -1);
+    for (const StageClock& stage : stages_) {
+        int32_t lowest = -1;
+        for (size_t i = 0; i < partitions_.size(); ++i) {
+            if (stage.lag_ms[i] == kNotFed || partitions_[i].caught_up) continue;
+            if (lowest < 0 || partitions_[i].watermark < partitions_[static_cast<size_t>(lowest)].watermark)
+                lowest = static_cast<int32_t>(i);
+        }
+        if (lowest < 0) continue;
+        const EventTime slowest = partitions_[static_cast<size_t>(lowest)].watermark;
+        for (size_t i = 0; i < partitions_.size(); ++i)
+            if (stage.lag_ms[i] != kNotFed && less(partitions_[i].watermark, max_drift_ms) > slowest)
+                behind[i] = lowest;
+    }
+    bool changed = false;
+    for (size_t i = 0; i < partitions_.size(); ++i) {
+        changed = changed || (partitions_[i].held_behind >= 0) != (behind[i] >= 0);
+        partitions_[i].held_behind = behind[i];
+    }
+    return changed;
+}
+
 int64_t Watermarks::tick_reaches_us(StageId id, EventTime target) const {
     const StageClock& stage = stages_[id];
     if (!stage.ticking || target == kEndOfTime) return kNever;

@@ -8,8 +8,7 @@
 //   idle       at the log's end, as the source says when asked, and without a record for idle_timeout. After
 //              a standstill of the worker it is asked again.
 //   all idle   tick: the stage's watermark goes on at the monotonic clock's speed from where it stood (one
-//   that
-//              never stood anywhere stays); hold: it stays; advance: it jumps to the maximum of the
+//              that never stood anywhere stays); hold: it stays; advance: it jumps to the maximum of the
 //              partitions. Where the sources of a stage differ, hold beats tick and tick beats advance.
 //   emitted    what records bring is committed with them; what the clock brings while a window waits for it,
 //              every emit_every. So a restart sets a ticking stage back by no more than that.
@@ -44,6 +43,7 @@ public:
         bool idle = false;
         bool doubted = false;  // It was idle; the source has to say so again.
         bool caught_up = false;
+        int32_t held_behind = -1;  // Alignment: index of the partition that this one must wait for.
         int64_t quiet_since_us = 0;
         int64_t quiet_since_wall_ms = 0;  // The same on the clock that outlives the process.
         int64_t ask_end_at_us = 0;        // Not before this, after the source said that more is to come.
@@ -128,6 +128,14 @@ public:
     [[nodiscard]] bool ticking(StageId stage) const { return stages_[stage].ticking; }
     // The partition with the lowest watermark among those that hold the stage; -1: none holds it.
     [[nodiscard]] int32_t held_by(StageId stage) const;
+    // The partition's watermark at which it no longer keeps the stage below `watermark`.
+    [[nodiscard]] EventTime needed(StageId stage, size_t partition, EventTime watermark) const {
+        return watermark + stages_[stage].lag_ms[partition];
+    }
+    // Alignment: a partition is held back while its watermark is more than `max_drift_ms` above the lowest
+    // one that feeds the same stage and has still something to read. What is read to its end, or idle, holds
+    // nobody back, and the lowest is always read, so it goes on. True when something changed.
+    [[nodiscard]] bool align(int64_t max_drift_ms);
     // When a ticking stage reaches `watermark`; INT64_MAX when it does not tick.
     [[nodiscard]] int64_t tick_reaches_us(StageId stage, EventTime watermark) const;
     // When what the clock brought a ticking stage is to be committed; INT64_MAX when it does not tick.

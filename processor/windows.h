@@ -18,13 +18,16 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/time.h"
 #include "processor/accumulator.h"
 #include "processor/graph.h"
 #include "processor/group_table.h"
+#include "processor/question.h"
 #include "processor/results.h"
 #include "state/delta.h"
 
@@ -71,7 +74,17 @@ public:
     [[nodiscard]] virtual bool has_changed() = 0;
     virtual void show_changed() = 0;
 
+    // For people: the window about which something is due next, and a group's open ones, earliest first, at
+    // most kMostOpenWindows in all.
+    [[nodiscard]] virtual std::optional<OpenWindow> next_window() = 0;
+    virtual void append_open(std::string_view key, std::vector<OpenWindow>& out) = 0;
+
     [[nodiscard]] uint64_t take_closed() { return std::exchange(closed_, 0); }
+    // The ledger: records in open windows, and since the last call those that left them.
+    [[nodiscard]] virtual uint64_t records() { return records_; }
+    [[nodiscard]] uint64_t take_released() { return std::exchange(released_, 0); }
+    // The same as records(), group by group.
+    [[nodiscard]] virtual uint64_t count_records() = 0;
     [[nodiscard]] virtual uint64_t open_windows() const = 0;
     [[nodiscard]] virtual uint64_t groups() const = 0;
     [[nodiscard]] virtual size_t bytes() const = 0;
@@ -100,6 +113,11 @@ protected:
     // on_update and changes have said everything by then.
     [[nodiscard]] bool fires() const { return emit_ != EmitKind::kOnUpdate && emit_ != EmitKind::kChanges; }
 
+    void release(uint64_t records) {
+        records_ -= records;
+        released_ += records;
+    }
+
     // What follows is said because groups changed.
     void because_changed() {
         results_.because(emit_ == EmitKind::kOnWatermark ? Reason::kLate
@@ -116,6 +134,8 @@ protected:
     const bool tracks_changes_;
     EventTime now_ = kNoTime;
     uint64_t closed_ = 0;
+    uint64_t records_ = 0;
+    uint64_t released_ = 0;
 };
 
 }  // namespace weir::processor

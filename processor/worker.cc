@@ -31,7 +31,9 @@ Worker::Worker(WorkerSettings settings, const Plan& plan, Connector& connector, 
       slot_options_(slot_options),
       clock_(clock),
       counters_(plan),
-      committed_counters_(counters_) {
+      committed_counters_(counters_),
+      attempted_counters_(counters_),
+      ledger_(plan) {
     for (size_t i = 0; i < settings_.shards.size(); ++i) {
         const ShardId shard = settings_.shards[i];
         if (static_cast<size_t>(shard) >= shard_index_.size())
@@ -81,6 +83,12 @@ Result<Worker::Turn> Worker::step(int64_t wait_ms) {
     }
     if (!ready_) WEIR_TRY(recover());
     auto result = ready_ ? turn(wait_ms) : Result<Turn>(Turn::kRunning);
+    if (ready_)
+        mailbox_.answer([this](const WindowQuestion& question) {
+            OpenWindows windows;
+            for (const auto& shard : shards_) shard->append_open_windows(question, windows);
+            return windows;
+        });
     if (clock_.monotonic_us() >= next_publish_us_)
         publish(ready_ ? WorkerPhase::kRunning : WorkerPhase::kRecovering);
     return result;
@@ -120,6 +128,7 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
             return failed_epoch(done.error());
     }
     looked_us_ = clock_.monotonic_us();
+    align();
     const bool finished = poll->end_of_input || (settings_.stop_when_caught_up && end_offsets_.empty());
     if (poll->end_of_input)
         for (const auto& shard : shards_)
@@ -157,6 +166,41 @@ void Worker::notice_standstill() {
     if (now_us - looked_us_ > kStandstillUs)
         for (const auto& shard : shards_) shard->stood_still();
     looked_us_ = now_us;
+}
+
+// Holds back what runs ahead (align.max_drift). A source made anew holds nothing, and so do new shards.
+void Worker::align() {
+    if (plan_.max_drift_ms == 0) return;
+    bool changed = false;
+    for (const auto& shard : shards_) changed = shard->align() || changed;
+    if (!changed) return;
+    held_.clear();
+    for (const auto& shard : shards_) shard->append_held(held_);
+    source_->hold(held_);
+}
+
+// An imbalance is a bug of ours; records may have been lost. Debug builds stop; the others say so and go on.
+void Worker::check_ledger() {
+#ifdef WEIR_CHECK_LEDGER
+    constexpr bool kStrict = true;
+#else
+    constexpr bool kStrict = false;
+#endif
+    held_records_.assign(plan_.stream_names.size(), 0);
+    for (const auto& shard : shards_) shard->add_records(held_records_, kStrict);
+    std::string wrong = ledger_.imbalance(counters_);
+    if (wrong.empty()) wrong = ledger_.state_imbalance(counters_, held_records_);
+    if (wrong.empty()) return;
+    WEIR_CHECK(!kStrict, "the record ledger does not balance: " + wrong);
+    if (++status_.ledger_imbalances == 1)
+        log_error("slot={} the record ledger does not balance: {}; please report this",
+                  settings_.identity.slot, wrong);
+}
+
+void Worker::keep_counters_of(const CommitId& decided) {
+    if (decided == CommitId{} || decided != ours_[1]) return;
+    committed_counters_ = attempted_counters_;
+    counters_ = committed_counters_;
 }
 
 bool Worker::changed() const {
@@ -284,8 +328,10 @@ Result<Worker::EpochResult> Worker::commit_epoch() {
         const auto failed = failed_epoch(shown.error());
         return failed.ok() ? Result<EpochResult>(EpochResult::kRecover) : failed.error();
     }
+    check_ledger();
     const CommitId id{next_.boot, ++next_.sequence};
     ours_[1] = id;
+    attempted_counters_ = counters_;
     auto result = settings_.decider == Decider::kTransaction ? commit_by_transaction(id)
                   : settings_.decider == Decider::kWal       ? commit_by_log(id)
                                                              : commit_by_offsets(id);

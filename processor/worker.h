@@ -2,8 +2,8 @@
 // It turns records into epochs: one epoch = one transaction = one WAL record = one fdatasync, and it has one
 // recovery routine for every way an epoch can fail. Protocol and crash points: docs/exactly_once.md.
 //
-// Thread:  every call but status() and heartbeat() comes from the worker's own thread; tests call step() one
-//          turn at a time under virtual time.
+// Thread:  every call but status(), ask() and heartbeat_ms() comes from the worker's own thread; tests call
+//          step() one turn at a time under virtual time.
 // Failure: step() returns an Error only when the process has to stop; everything that can be repaired by
 //          reading the outcome back and starting again from there is repaired inside.
 #pragma once
@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "processor/endpoint.h"
+#include "processor/ledger.h"
 #include "processor/plan.h"
 #include "processor/shard.h"
 #include "processor/worker_status.h"
@@ -78,6 +79,10 @@ public:
     [[nodiscard]] Result<void> finish();
 
     [[nodiscard]] WorkerStatus status() const { return published_.get(); }
+    // Any thread; answered between two turns.
+    [[nodiscard]] std::future<OpenWindows> ask(WindowQuestion question) {
+        return mailbox_.ask(std::move(question));
+    }
     // Monotonic milliseconds of the latest sign of life, for the watchdog.
     [[nodiscard]] int64_t heartbeat_ms() const { return heartbeat_ms_.load(std::memory_order_relaxed); }
 
@@ -97,6 +102,10 @@ private:
     [[nodiscard]] Result<Turn> turn(int64_t wait_ms);
     [[nodiscard]] Result<Turn> failed_epoch(const Error& cause);
     [[nodiscard]] bool changed() const;
+    void align();
+    void check_ledger();
+    // The outcome of the latest commit is known: that one.
+    void keep_counters_of(const CommitId& decided);
 
     // What became of the epoch; anything but a commit sends the worker through recover().
     enum class EpochResult : uint8_t { kCommitted, kRecover };
@@ -133,6 +142,9 @@ private:
     std::unique_ptr<state::SlotStore> log_;
     Counters counters_;
     Counters committed_counters_;  // As of the latest commit: an abandoned epoch's records are counted again.
+    Counters attempted_counters_;  // As of the commit ours_[1]: it may turn out to have happened.
+    Ledger ledger_;
+    std::vector<uint64_t> held_records_;  // Reused.
     std::vector<std::unique_ptr<Shard>> shards_;  // In the order of settings_.shards.
     std::vector<int32_t> shard_index_;            // By shard id; -1: not ours.
     std::vector<TopicPartition> partitions_;      // All of our shards' partitions.
@@ -156,8 +168,11 @@ private:
     int64_t first_attempt_ms_ = 0;                                 // When the first recovery began.
     int64_t next_wait_log_us_ = 0;
 
+    std::vector<TopicPartition> held_;  // Reused.
+
     WorkerStatus status_;
     Published<WorkerStatus> published_;
+    Mailbox mailbox_;
     std::atomic<int64_t> heartbeat_ms_{0};
 };
 

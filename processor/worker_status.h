@@ -49,6 +49,7 @@ struct WorkerStatus {
     uint64_t wal_sync_us_total = 0;
     uint64_t wal_bytes = 0;
     uint64_t wal_segments = 0;
+    uint64_t ledger_imbalances = 0;  // Commits at which the record ledger did not balance: a bug.
     bool disk_full = false;  // Fetching pauses until the log can be extended again.
     Counters counters;
     std::vector<ShardStatus> shards;

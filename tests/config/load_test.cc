@@ -48,6 +48,7 @@ instance: {index: "${env:POD_NAME}", count: 3}
 state: {dir: /data}
 admin: {listen: none}
 on_error: {dead_letter: dlq, decode: skip, produce: {dead_letter: refused}}
+align: {max_drift: 5m}
 sources:
   orders:
     topic: [orders, orders-old]
@@ -97,6 +98,7 @@ streams:
     CHECK(p.on_error.decode.action == ErrorAction::kSkip);
     CHECK(p.on_error.expression.dead_letter_topic == "dlq");
     CHECK(p.on_error.produce.dead_letter_topic == "refused");
+    CHECK(p.max_drift_ms == 300'000);
 
     const Source& source = p.sources.at(0);
     CHECK(source.topics == std::vector<std::string>{"orders", "orders-old"});
@@ -113,7 +115,7 @@ streams:
     REQUIRE(stream.steps.size() == 7);
     const auto& filter = std::get<FilterStep>(stream.steps[0].step);
     CHECK(filter.condition.value == "status = 'PAID'\n");
-    CHECK(filter.condition.position(0).line == 26);
+    CHECK(filter.condition.position(0).line == 27);
     CHECK(filter.condition.position(0).column == 11);
     const auto& set = std::get<SetStep>(stream.steps[1].step);
     REQUIRE(set.fields.size() == 3);

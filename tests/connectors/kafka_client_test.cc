@@ -120,6 +120,42 @@ TEST_CASE("the in-process broker takes records and gives them back in order") {
     CHECK(end == kRecords);
 }
 
+TEST_CASE("a held partition is not handed out, and then without a gap") {
+    auto cluster = MockCluster::start({{"in", 2}}).value();
+    KafkaConnector connector(config_for(cluster->bootstrap()), "app", {"in"}, {"in"});
+    auto sink = connector.make_sink({"app", 0, 0}, false).value();
+    sink->open(kTimeoutMs).value();
+    constexpr int64_t kRecords = 500;
+    for (int64_t i = 0; i < kRecords; ++i)
+        for (int32_t partition = 0; partition < 2; ++partition) {
+            processor::OutputRecord record;
+            record.partition = partition;
+            record.value = "x";
+            sink->produce(record).value();
+        }
+    sink->flush(kTimeoutMs).value();
+    auto source = connector.make_source({"app", 0, 0}).value();
+    source->assign(std::vector<processor::StartOffset>{{{kFirst, 0}, 0, true}, {{kFirst, 1}, 0, true}})
+        .value();
+    int64_t next[2] = {0, 0};
+    const SystemClock clock;
+    const auto read_to = [&](int32_t partition) {
+        const int64_t deadline_ms = clock.monotonic_ms() + kTimeoutMs;
+        while (next[partition] < kRecords && clock.monotonic_ms() < deadline_ms) {
+            const auto poll = source->poll(100, 64).value();
+            for (const auto& run : poll.runs)
+                for (const auto& record : run.records)
+                    CHECK(record.offset == next[run.partition.partition]++);
+        }
+        CHECK(next[partition] == kRecords);
+    };
+    source->hold(std::vector{TopicPartition{kFirst, 0}});
+    read_to(1);
+    CHECK(next[0] == 0);
+    source->hold({});
+    read_to(0);
+}
+
 TEST_CASE("a delivery that the broker refuses fails the flush and names the topic") {
     auto cluster = MockCluster::start({{"out", 1}}).value();
     KafkaConnector connector(config_for(cluster->bootstrap()), "app", {"in"}, {"out"});

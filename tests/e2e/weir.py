@@ -64,6 +64,7 @@ class Weir:
             raise
         self.process.returncode = status["code"]
         check(status["code"] == 0, f"exit code {status['code']}\n{self.last_lines()}")
+        check("the record ledger does not balance" not in self.log(), f"the ledger; log {self.log_file}")
         used = usage["used"]
         return time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 

@@ -257,7 +257,7 @@ Table of_weir(const std::vector<TestRecord>& records, int64_t window_ms, bool cr
     }
     const Result<void> finished = world.shard->advance_watermark(kEndOfTime, world.sink);
     REQUIRE_MESSAGE(finished.ok(), (finished.ok() ? "" : finished.error().message));
-    CHECK(world.counters.balanced());
+    CHECK(world.imbalance() == "");
     Table table;
     Arena arena;
     for (const Output& output : world.sink.outputs) {

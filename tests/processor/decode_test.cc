@@ -16,7 +16,7 @@ std::string decoded(std::optional<std::string> value) {
     static const auto plan = plan_of(kPipeline);
     World world(plan);
     REQUIRE(world.in("o", {Record{"k", std::move(value), 0, {}}}).ok());
-    CHECK(world.counters.balanced());
+    CHECK(world.imbalance() == "");
     REQUIRE(world.sink.outputs.size() == 1);
     const Output& out = world.sink.outputs[0];
     return out.topic == "out" ? out.value : out.topic;

@@ -15,6 +15,7 @@
 #include "config/load.h"
 #include "processor/counters.h"
 #include "processor/endpoint.h"
+#include "processor/ledger.h"
 #include "processor/plan.h"
 #include "processor/shard.h"
 #include "state/delta.h"
@@ -72,6 +73,7 @@ struct FakeSink final : Sink {
 struct FakeSource final : Source {
     Result<void> assign(std::span<const StartOffset>) override { return {}; }
     Result<Poll> poll(int64_t, size_t) override { return Poll{}; }
+    void hold(std::span<const TopicPartition>) override {}
     void read_headers(const InputRecord& record, std::vector<Header>& out) const override {
         if (record.native == nullptr) return;
         for (const auto& [name, value] :
@@ -108,8 +110,13 @@ struct Record {
 class World {
 public:
     explicit World(std::shared_ptr<const Plan> its_plan, int64_t wall_ms = 1'000'000)
-        : plan(std::move(its_plan)), clock(wall_ms), counters(*this->plan), sink(*this->plan) {
+        : plan(std::move(its_plan)),
+          clock(wall_ms),
+          counters(*this->plan),
+          ledger(*this->plan),
+          sink(*this->plan) {
         start();
+        REQUIRE(imbalance() == "");  // What counts from here on.
     }
     explicit World(const std::string& yaml) : World(plan_of(yaml)) {}
 
@@ -143,6 +150,7 @@ public:
         shard->take_delta(writer);
         deltas_.push_back(delta);
         progress_ = shard->progress();
+        committed_records_ = records();
         committed_outputs_ = sink.outputs.size();
     }
     void crash() {
@@ -150,6 +158,8 @@ public:
         start();
         for (const std::string& delta : deltas_) REQUIRE(shard->apply(delta).ok());
         for (const PartitionProgress& progress : progress_) REQUIRE(shard->restore_progress(progress).ok());
+        if (!deltas_.empty()) REQUIRE(records() == committed_records_);
+        REQUIRE(imbalance() == "");
         for (auto& [partition, log] : logs_) {
             size_t next = 0;
             for (const PartitionProgress& progress : progress_) {
@@ -163,6 +173,18 @@ public:
         advance(0);  // A worker's first turn.
     }
 
+    // How many records the windows of each stream hold.
+    [[nodiscard]] std::vector<uint64_t> records() const {
+        std::vector<uint64_t> by_stream(plan->stream_names.size());
+        shard->add_records(by_stream, true);
+        return by_stream;
+    }
+    // What is wrong with the record ledger; empty: it balances.
+    [[nodiscard]] std::string imbalance() const {
+        const std::string wrong = ledger.imbalance(counters);
+        return wrong.empty() ? ledger.state_imbalance(counters, records()) : wrong;
+    }
+
     [[nodiscard]] std::vector<std::string> lines() const {
         std::vector<std::string> result;
         for (const Output& output : sink.outputs) result.push_back(output.line());
@@ -172,6 +194,7 @@ public:
     std::shared_ptr<const Plan> plan;  // Shared with tests that start several worlds of one plan.
     ManualClock clock;
     Counters counters;
+    mutable Ledger ledger;  // Remembers what it saw first.
     FakeSink sink;
     FakeSource source;
     std::unique_ptr<Shard> shard;
@@ -188,6 +211,7 @@ private:
         std::vector<TopicPartition> partitions;
         for (size_t i = 0; i < plan->inputs.size(); ++i) partitions.push_back({static_cast<TopicId>(i), 0});
         counters = Counters(*plan);
+        ledger = Ledger(*plan);
         shard = std::make_unique<Shard>(*plan, 0, partitions, clock, counters);
     }
     Result<void> feed(TopicPartition partition, size_t first, size_t last) {
@@ -210,6 +234,7 @@ private:
     std::map<TopicPartition, bool> caught_up_;
     std::vector<std::string> deltas_;
     std::vector<PartitionProgress> progress_;
+    std::vector<uint64_t> committed_records_;
     size_t committed_outputs_ = 0;
 };
 

@@ -81,7 +81,7 @@ std::unique_ptr<World> run(const Case& input, const std::string& step, Draw& dra
     }
     REQUIRE(world->shard->advance_watermark(kEndOfTime, world->sink).ok());
     world->epoch();
-    CHECK(world->counters.balanced());
+    CHECK(world->imbalance() == "");
     return world;
 }
 

@@ -1,5 +1,8 @@
 // Rules of watermarks that a scenario cannot show: headers, counters, what is committed when, old formats.
+#include <algorithm>
+
 #include "fixture.h"
+#include "processor/group_key.h"
 
 namespace weir::processor {
 namespace {
@@ -35,7 +38,7 @@ TEST_CASE("a watermark that is no timestamp, and a marker's condition that fails
     CHECK(world.counters.sources[0].timestamp_errors == 2);
     CHECK(world.counters.sources[0].skipped == 2);
     CHECK(other.counters.sources[0].skipped == 1);
-    CHECK(world.counters.balanced());
+    CHECK(world.imbalance() == "");
 }
 
 TEST_CASE("markers, records behind the watermark and watermarks too far ahead are counted") {
@@ -48,7 +51,7 @@ TEST_CASE("markers, records behind the watermark and watermarks too far ahead ar
     CHECK(counters.behind == 1);
     CHECK(counters.marks_ahead == 1);
     CHECK(counters.delivered == 2);
-    CHECK(world.counters.balanced());
+    CHECK(world.imbalance() == "");
     const PartitionStatus partition = world.shard->status().partitions.at(0);
     CHECK(partition.watermark == 5000);
     CHECK(partition.advances == 1);
@@ -108,6 +111,35 @@ TEST_CASE("how long a partition has been quiet survives a crash") {
     CHECK(world.shard->status().partitions.at(0).idle);
 }
 
+// Idle is idle: it does not begin anew when the wall clock was set back meanwhile.
+TEST_CASE("that a partition is idle survives a crash, whatever the wall clock says after it") {
+    World world(pipeline("{max_delay: 0s, idle_timeout: 30s}"));
+    REQUIRE(world.in("o", "a", at(1000)).ok());
+    world.caught_up("o");
+    world.advance(30'000);
+    REQUIRE(world.shard->status().partitions.at(0).idle);
+    world.epoch();
+    world.clock.jump_wall_ms(-3'600'000);
+    world.crash();
+    CHECK(world.shard->status().partitions.at(0).idle);
+    world.advance(9'000);
+    CHECK(world.lines().size() == 1);
+}
+
+// `weir why` tells the same after a restart: which record set the watermark, and when.
+TEST_CASE("which record set the watermark survives a crash") {
+    World world(pipeline("{max_delay: 0s}"));
+    REQUIRE(world.in("o", "a", at(1000)).ok());
+    REQUIRE(world.in("o", "a", at(3000)).ok());
+    REQUIRE(world.in("o", "a", at(2000)).ok());
+    world.epoch();
+    world.clock.advance_ms(5'000);
+    world.crash();
+    const PartitionStatus partition = world.shard->status().partitions.at(0);
+    CHECK(partition.advanced_offset == 1);
+    CHECK(partition.advanced_wall_ms == 1'000'000);
+}
+
 TEST_CASE("progress as version 0.1 first stored it is still read") {
     World world(pipeline("{max_delay: 2s}"));
     std::string blob;
@@ -129,6 +161,37 @@ TEST_CASE("expressions of watermarks are checked when the file is loaded") {
     CHECK(errors.find("a watermark is a timestamp, this is boolean") != std::string::npos);
     plan_of(pipeline("{strategy: punctuated, when: t::float8}"), &errors);
     CHECK(errors.find("a punctuation is boolean or a timestamp") != std::string::npos);
+}
+
+TEST_CASE("align is a warning where no windowed step reads two topics") {
+    std::string text;
+    plan_of("align: {max_drift: 1m}\n" + pipeline("5s"), &text);
+    CHECK(text.find("W0211") != std::string::npos);
+    std::string two = "align: {max_drift: 1m}\n" + pipeline("5s");
+    two.replace(two.find("topic: o,"), 8, "topic: [o, p]");
+    const auto plan = plan_of(two, &text);
+    CHECK(text.empty());
+    CHECK(plan->max_drift_ms == 60'000);
+}
+
+// As an output's key has it: a text that may also be a number or a boolean, an array of several.
+TEST_CASE("a group is found by the text of its key") {
+    const auto keys_of = [](std::vector<Value> values) {
+        std::string key;
+        for (const Value& value : values) append_group_key(value, key);
+        return key;
+    };
+    const auto has = [&](const std::string& text, size_t columns, const std::string& key) {
+        const auto keys = group_keys_of(text, columns);
+        return std::find(keys.begin(), keys.end(), key) != keys.end();
+    };
+    CHECK(has("7", 1, keys_of({Value::of_text("7")})));
+    CHECK(has("7", 1, keys_of({Value::of_int8(7)})));
+    CHECK(has("true", 1, keys_of({Value::of_bool(true)})));
+    CHECK(has("customer-7", 1, keys_of({Value::of_text("customer-7")})));
+    CHECK(has(R"(["a", 7])", 2, keys_of({Value::of_text("a"), Value::of_int8(7)})));
+    CHECK(group_keys_of("a", 2).empty());
+    CHECK(group_keys_of(R"(["a"])", 2).empty());
 }
 
 TEST_CASE("a strategy is part of what stored state means") {

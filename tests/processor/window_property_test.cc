@@ -252,7 +252,7 @@ void check(const Case& input, const World& world) {
     } else {
         CHECK(difference(results, expected.results) == "");
     }
-    CHECK(world.counters.balanced());
+    CHECK(world.imbalance() == "");
 }
 
 TEST_CASE("windows against a naive model") {

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "processor/ledger.h"
 #include "state/recovery.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/instance.h"
@@ -252,12 +253,18 @@ private:
         kill(who);
     }
 
+    void check_ledger(const processor::WorkerStatus& status, const char* when) {
+        const std::string wrong = processor::Ledger(*scenario_.plan).imbalance(status.counters);
+        if (!wrong.empty()) fail(Check::kLedger, wrong + ", " + when);
+        if (status.ledger_imbalances > 0) fail(Check::kLedger, std::string("at a commit, seen ") + when);
+    }
+
     // The process is gone; with it, half of the time, what the disk had not synced.
     void kill(Instance& who) {
         if (who.worker && who.ready) {
             const auto status = who.worker->status();
             const bool whole = status.phase == processor::WorkerPhase::kRunning;
-            if (whole && !status.counters.balanced()) fail(Check::kLedger, "at a kill");
+            if (whole) check_ledger(status, "at a kill");
             for (const auto& shard : status.shards)
                 for (const auto& stage : shard.stages)
                     count(Event::kDeathsWhileTicking, stage.ticking ? 1 : 0);
@@ -544,7 +551,7 @@ private:
             for (int32_t partition = 0; partition < kPartitions; ++partition)
                 if (broker_.last_stable_offset(topic, partition) != broker_.end_offset(topic, partition))
                     fail(Check::kOpenLeft, topic + ": the last stable offset stays behind");
-        if (!main_.worker->status().counters.balanced()) fail(Check::kLedger, "at the end");
+        check_ledger(main_.worker->status(), "at the end");
         count(Event::kSinksReplaced, main_.worker->status().sinks_replaced);
         report_.outputs = outputs;
     }

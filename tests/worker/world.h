@@ -154,6 +154,7 @@ public:
 
     // Power is cut: the process and all unsynced writes are gone. Then it starts again.
     void crash() {
+        check_ledger();
         worker.reset();
         slot_.reset();
         disk.cut_power(random);
@@ -172,6 +173,14 @@ public:
             clock.advance_ms(20);
             if (after_turn) after_turn(turns);
         }
+        check_ledger();
+    }
+
+    // At no commit was the record ledger out of balance.
+    void check_ledger() const {
+        const processor::WorkerStatus status = worker->status();
+        CHECK(status.ledger_imbalances == 0);
+        CHECK(processor::Ledger(*plan).imbalance(status.counters) == "");
     }
 
     [[nodiscard]] Outputs outputs() {

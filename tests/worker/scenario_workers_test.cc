@@ -1,0 +1,281 @@
+// The tables of tests/scenarios under real workers: three shards live through each table at once, dealt to
+// one, two or three workers; then also with a crash after every line, each time dealt to another number of
+// them.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cmd/redeal.h"
+#include "config/load.h"
+#include "connectors/memory_broker.h"
+#include "processor/ledger.h"
+#include "processor/worker.h"
+#include "state/memory_directory.h"
+#include "tests/processor/scenario.h"
+
+using namespace weir;
+
+namespace {
+
+constexpr int32_t kShards = 3;
+constexpr int64_t kNeverMs = 365LL * 86'400'000;
+
+// What a table says of the inputs.
+struct Inputs {
+    std::set<TopicId> caught_up;
+    bool ended = false;
+};
+
+// The memory connector, but the end of a topic is seen when the table says so.
+class TableSource final : public processor::Source {
+public:
+    TableSource(std::unique_ptr<processor::Source> source, const Inputs& inputs)
+        : source_(std::move(source)), inputs_(inputs) {}
+
+    Result<void> assign(std::span<const processor::StartOffset> starts) override {
+        starts_.assign(starts.begin(), starts.end());
+        return source_->assign(starts);
+    }
+    Result<processor::Poll> poll(int64_t wait_ms, size_t max_records) override {
+        WEIR_ASSIGN(processor::Poll poll, source_->poll(wait_ms, max_records));
+        caught_up_.clear();
+        if (!poll.runs.empty()) return processor::Poll{poll.runs, caught_up_, inputs_.ended};
+        for (const processor::StartOffset& start : starts_) {
+            if (!inputs_.caught_up.contains(start.partition.topic)) continue;
+            WEIR_ASSIGN(const int64_t end, source_->end_offset(start.partition, 0));
+            caught_up_.push_back({start.partition, end});
+        }
+        return processor::Poll{poll.runs, caught_up_, inputs_.ended};
+    }
+    void hold(std::span<const TopicPartition> partitions) override { source_->hold(partitions); }
+    void read_headers(const processor::InputRecord& record,
+                      std::vector<processor::Header>& out) const override {
+        source_->read_headers(record, out);
+    }
+    Result<int64_t> end_offset(TopicPartition partition, int64_t timeout_ms) override {
+        return source_->end_offset(partition, timeout_ms);
+    }
+
+private:
+    std::unique_ptr<processor::Source> source_;
+    const Inputs& inputs_;
+    std::vector<processor::StartOffset> starts_;
+    std::vector<processor::CaughtUp> caught_up_;
+};
+
+class TableConnector final : public processor::Connector {
+public:
+    TableConnector(connectors::MemoryConnector memory, const Inputs& inputs)
+        : memory_(std::move(memory)), inputs_(inputs) {}
+
+    Result<std::string> cluster_id(int64_t timeout_ms) override { return memory_.cluster_id(timeout_ms); }
+    Result<processor::TopicInfo> describe(TopicId topic, int64_t timeout_ms) override {
+        return memory_.describe(topic, timeout_ms);
+    }
+    Result<processor::OffsetRange> offset_range(TopicPartition partition, int64_t timeout_ms) override {
+        return memory_.offset_range(partition, timeout_ms);
+    }
+    Result<int64_t> resolve_start(TopicPartition partition, const processor::StartPolicy& policy,
+                                  int64_t timeout_ms) override {
+        return memory_.resolve_start(partition, policy, timeout_ms);
+    }
+    Result<std::unique_ptr<processor::Source>> make_source(
+        const processor::WorkerIdentity& identity) override {
+        WEIR_ASSIGN(auto source, memory_.make_source(identity));
+        return std::unique_ptr<processor::Source>(
+            std::make_unique<TableSource>(std::move(source), inputs_));
+    }
+    Result<std::unique_ptr<processor::Sink>> make_sink(const processor::WorkerIdentity& identity,
+                                                       bool transactional) override {
+        return memory_.make_sink(identity, transactional);
+    }
+
+private:
+    connectors::MemoryConnector memory_;
+    const Inputs& inputs_;
+};
+
+std::vector<std::string> names_of(const auto& topics) {
+    std::vector<std::string> names;
+    for (const auto& topic : topics) names.push_back(topic.name);
+    return names;
+}
+
+class Fleet {
+public:
+    Fleet(const std::string& yaml, size_t workers)
+        : clock_(1'000'000), broker_(clock_, kNeverMs), disk_(state::make_memory_directory("disk")) {
+        auto loaded = config::load_text("table.yaml", yaml, {});
+        plan_ = processor::compile(loaded.pipeline, loaded.diagnostics);
+        REQUIRE(plan_ != nullptr);
+        for (const auto& names : {names_of(plan_->inputs), names_of(plan_->outputs)})
+            for (const std::string& name : names) broker_.create_topic(name, kShards);
+        connector_ = std::make_unique<TableConnector>(
+            connectors::MemoryConnector(broker_, plan_->name, names_of(plan_->inputs),
+                                        names_of(plan_->outputs)),
+            inputs_);
+        counts_.assign(plan_->inputs.size(), kShards);
+        dealing_ = dealt_to(workers);
+        open_state();
+        start();
+    }
+
+    void append(const processor::ScenarioLine& line) {
+        connectors::MemoryRecord record;
+        record.key = line.key();
+        record.value = line.value();
+        record.timestamp_ms = line.timestamp_ms;
+        for (int32_t shard = 0; shard < kShards; ++shard) broker_.append(line.first, shard, record);
+        inputs_.caught_up.erase(input(line.first));
+        settle();
+    }
+    void caught_up(const std::string& topic) {
+        inputs_.caught_up.insert(input(topic));
+        settle();
+    }
+    void advance(int64_t milliseconds) {
+        clock_.advance_ms(milliseconds);
+        settle();
+    }
+    void end() {
+        inputs_.ended = true;
+        settle();
+    }
+    void settle() {
+        for (int turn = 0; turn < 3; ++turn)
+            for (const auto& worker : workers_) {
+                const auto done = worker->step(0);
+                INFO((done.ok() ? std::string() : done.error().message));
+                REQUIRE(done.ok());
+            }
+    }
+    // The processes are gone; others with so many workers go on.
+    void crash(size_t workers) {
+        for (const auto& worker : workers_) {
+            CHECK(worker->status().ledger_imbalances == 0);
+            CHECK(processor::Ledger(*plan_).imbalance(worker->status().counters) == "");
+        }
+        workers_.clear();
+        const cmd::Dealing from = std::exchange(dealing_, dealt_to(workers));
+        if (plan_->stateful && from != dealing_) {
+            const auto decider = processor::Decider::kTransaction;
+            const cmd::Redealing redealing{from, dealing_, counts_, decider, true, 1'000};
+            REQUIRE(cmd::redeal(*state_, manifest(), *connector_, redealing, clock_.wall_ms()).ok());
+        }
+        start();
+        settle();
+    }
+
+    // What readers see, each line with its topic; every shard wrote the same.
+    [[nodiscard]] std::vector<std::string> lines() {
+        std::vector<std::string> all;
+        for (const auto& output : plan_->outputs)
+            for (int32_t partition = 0; partition < kShards; ++partition)
+                for (const auto& record : broker_.read(output.name, partition))
+                    all.push_back(output.name + " " + record.key.value_or("<null>") + " " +
+                                  record.value.value_or("<null>"));
+        std::sort(all.begin(), all.end());
+        return all;
+    }
+
+private:
+    static cmd::Dealing dealt_to(size_t workers) {
+        cmd::Dealing dealing(workers);
+        for (ShardId shard = 0; shard < kShards; ++shard)
+            dealing[static_cast<size_t>(shard) % workers].push_back(shard);
+        return dealing;
+    }
+    [[nodiscard]] TopicId input(const std::string& topic) const {
+        const auto names = names_of(plan_->inputs);
+        const auto found = std::find(names.begin(), names.end(), topic);
+        REQUIRE(found != names.end());
+        return static_cast<TopicId>(found - names.begin());
+    }
+    [[nodiscard]] state::Manifest manifest() const {
+        state::Manifest now;
+        now.cluster_id = "memory";
+        now.pipeline = plan_->name;
+        now.state_hash = plan_->state_hash;
+        for (const auto& name : names_of(plan_->inputs)) now.inputs.push_back({name, kShards});
+        now.slots = static_cast<int32_t>(dealing_.size());
+        return now;
+    }
+    void open_state() {
+        auto opened = state::StateDirectory::open(disk_->subdirectory("state", true).value());
+        state_ = std::move(opened).value();
+        REQUIRE(state_->create(manifest()).ok());
+    }
+    void start() {
+        for (size_t slot = 0; slot < dealing_.size(); ++slot) {
+            processor::WorkerSettings settings;
+            settings.identity = {plan_->name, 0, static_cast<int32_t>(slot)};
+            settings.host = "test";
+            settings.shards = dealing_[slot];
+            settings.partition_counts = counts_;
+            settings.start_policies.assign(plan_->inputs.size(), {});
+            settings.commit_interval_ms = 0;  // Every turn commits.
+            settings.transaction_timeout_ms = kNeverMs;
+            state::SlotOptions options;
+            options.segment_bytes = options.grow_bytes = 64u << 10;
+            workers_.push_back(std::make_unique<processor::Worker>(
+                std::move(settings), *plan_, *connector_,
+                plan_->stateful ? &state_->slot(static_cast<int32_t>(slot)) : nullptr, options, clock_));
+        }
+        settle();
+    }
+
+    ManualClock clock_;
+    connectors::MemoryBroker broker_;
+    Inputs inputs_;
+    std::unique_ptr<const processor::Plan> plan_;
+    std::unique_ptr<TableConnector> connector_;
+    std::unique_ptr<state::Directory> disk_;
+    std::unique_ptr<state::StateDirectory> state_;
+    std::vector<int32_t> counts_;
+    cmd::Dealing dealing_;
+    std::vector<std::unique_ptr<processor::Worker>> workers_;
+};
+
+void run(const processor::Scenario& scenario, size_t workers, bool crashes) {
+    Fleet fleet(scenario.yaml, workers);
+    std::vector<std::string> expected;
+    const auto check = [&] {
+        std::sort(expected.begin(), expected.end());
+        CHECK(fleet.lines() == expected);
+    };
+    for (const processor::ScenarioLine& line : scenario.lines) {
+        CAPTURE(line.number);
+        CAPTURE(line.text);
+        if (line.is_next()) check();
+        if (line.verb == "in") fleet.append(line);
+        if (line.verb == "out") expected.insert(expected.end(), kShards, line.first + " " + line.rest);
+        if (line.verb == "caught_up") fleet.caught_up(line.first);
+        if (line.verb == "advance") fleet.advance(std::stoll(line.first));
+        if (line.verb == "end") fleet.end();
+        if (crashes && line.is_event() && line.verb != "end") {
+            workers = workers % kShards + 1;
+            fleet.crash(workers);
+        }
+    }
+    check();
+}
+
+}  // namespace
+
+TEST_CASE("scenarios give the same outputs with one, two and three workers, also when that changes") {
+    const std::vector<processor::Scenario> scenarios = processor::all_scenarios();
+    CHECK(!scenarios.empty());
+    for (const processor::Scenario& scenario : scenarios) {
+        CAPTURE(scenario.name);
+        for (size_t workers = 1; workers <= kShards; ++workers) {
+            CAPTURE(workers);
+            run(scenario, workers, false);
+        }
+        run(scenario, 1, true);
+    }
+}
