@@ -53,6 +53,7 @@ class NullSource final : public Source {
 public:
     Result<void> assign(std::span<const StartOffset>) override { return {}; }
     Result<Poll> poll(int64_t, size_t) override { return Poll{}; }
+    void hold(std::span<const TopicPartition>) override {}
     void read_headers(const InputRecord&, std::vector<Header>&) const override {}
     Result<int64_t> end_offset(TopicPartition, int64_t) override { return int64_t{0}; }
 };
