@@ -71,10 +71,9 @@ inline Scenario read_scenario(const std::filesystem::path& path) {
     return result;
 }
 
-inline std::vector<Scenario> all_scenarios() {
+inline std::vector<Scenario> all_scenarios(const std::filesystem::path& folder) {
     std::vector<Scenario> all;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(std::filesystem::path(WEIR_SOURCE_DIR) / "tests/scenarios"))
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
         if (entry.path().extension() == ".txt") all.push_back(read_scenario(entry.path()));
     return all;
 }

@@ -50,7 +50,7 @@ void run(const Scenario& scenario, Mode mode) {
 }
 
 TEST_CASE("scenarios give the same outputs whole, committed and crashed") {
-    const std::vector<Scenario> scenarios = all_scenarios();
+    const std::vector<Scenario> scenarios = all_scenarios(WEIR_SOURCE_DIR "/tests/scenarios");
     CHECK(!scenarios.empty());
     for (const Scenario& scenario : scenarios) {
         CAPTURE(scenario.name);

@@ -268,7 +268,8 @@ void run(const processor::Scenario& scenario, size_t workers, bool crashes) {
 }  // namespace
 
 TEST_CASE("scenarios give the same outputs with one, two and three workers, also when that changes") {
-    const std::vector<processor::Scenario> scenarios = processor::all_scenarios();
+    const std::vector<processor::Scenario> scenarios =
+        processor::all_scenarios(WEIR_SOURCE_DIR "/tests/scenarios");
     CHECK(!scenarios.empty());
     for (const processor::Scenario& scenario : scenarios) {
         CAPTURE(scenario.name);
