@@ -1,5 +1,9 @@
 // Rules of watermarks that a scenario cannot show: headers, counters, what is committed when, old formats.
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
+#include <sstream>
 
 #include "fixture.h"
 #include "processor/group_key.h"
@@ -65,6 +69,25 @@ TEST_CASE("lateness is tested before the record, and before its batch, moves the
     REQUIRE(world.in("o", {{"a", at(9000), 0, {}}, {"a", at(20000), 0, {}}, {"a", at(9001), 0, {}}}).ok());
     CHECK(world.counters.streams[0].late == 1);
     CHECK(world.counters.streams[0].merged == 2);
+}
+
+TEST_CASE("of late records one a minute is logged, by the wall clock") {
+    std::ostringstream log;
+    const auto logger = spdlog::default_logger();
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+    spdlog::set_pattern("%v");
+    World world(pipeline("{strategy: ascending}"));
+    REQUIRE(world.in("o", {{"a", at(30000), 0, {}}, {"a", at(1), 0, {}}, {"a", at(2), 0, {}}}).ok());
+    world.clock.advance_ms(59'999);
+    REQUIRE(world.in("o", "a", at(3)).ok());
+    world.clock.advance_ms(1);
+    REQUIRE(world.in("o", "a", at(4)).ok());
+    spdlog::set_default_logger(logger);
+    const std::string_view start = "records are too late: step=streams.s.steps[0].aggregate event_time=";
+    CHECK(log.str() == std::string(start) + "1 late_by_ms=29999 dropped\n" + std::string(start) +
+                           "4 late_by_ms=29996 dropped\n");
+    CHECK(world.counters.streams[0].late == 4);
 }
 
 // What the clock brings a ticking stage is committed every emit_every, and only while a window waits for it.
