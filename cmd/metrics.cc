@@ -145,6 +145,12 @@ void add_streams(const AppStatus& app, const processor::Plan& plan, const proces
                     stream.expression_errors);
         out.counter("weir_records_released_total", "Merged records whose windows have ended.", plain,
                     stream.released);
+        const std::pair<const char*, uint64_t> joined[] = {
+            {"matched", stream.matched}, {"unmatched", stream.unmatched}, {"expired", stream.expired}};
+        for (const auto& [what, count] : joined)
+            out.counter("weir_join_records_total",
+                        "Pairs made, records given without a partner, records that left the buffers.",
+                        labels("what", what), count);
         out.counter("weir_windows_closed_total", "Windows that closed.", plain, stream.windows_closed);
     }
 }
@@ -177,8 +183,10 @@ void add_shard(const AppStatus& app, const processor::Plan& plan, const processo
     for (const processor::StageStatus& stage : shard.stages) {
         const Labels labels = {
             {"pipeline", app.pipeline}, {"stage", stage.stream}, {"shard", std::to_string(shard.shard)}};
-        out.gauge("weir_state_entries", "Groups in open windows.", labels, static_cast<double>(stage.groups));
-        out.gauge("weir_state_records", "Records in them.", labels, static_cast<double>(stage.records));
+        out.gauge("weir_state_entries", "Groups in open windows, records in a join's buffers.", labels,
+                  static_cast<double>(stage.groups));
+        out.gauge("weir_state_records", "Records in all of them.", labels,
+                  static_cast<double>(stage.records));
         out.gauge("weir_state_bytes", "Bytes of their state.", labels,
                   static_cast<double>(stage.state_bytes));
         out.gauge("weir_open_windows", "Windows that have not closed.", labels,

@@ -30,7 +30,7 @@ bool aggregates(const config::Stream& stream) {
 Result<void> check_partition_counts(const config::Pipeline& pipeline, const processor::Plan& plan,
                                     const std::vector<int32_t>& counts) {
     for (const config::Stream& stream : pipeline.streams) {
-        if (!aggregates(stream)) continue;
+        if (!stream.join && !aggregates(stream)) continue;
         std::set<size_t> sources;
         collect_sources(pipeline, stream.name, sources);
         std::set<int32_t> different;
@@ -45,9 +45,11 @@ Result<void> check_partition_counts(const config::Pipeline& pipeline, const proc
             return Error{
                 Code::kMismatch,
                 fmt::format(
-                    "stream '{}' groups records of several topics, which needs equal partition counts: "
-                    "{}; make the counts equal, or aggregate the topics in streams of their own",
-                    stream.name, listing)};
+                    "stream '{}' {} records of several topics, which needs equal partition counts: {}; "
+                    "make the counts equal, or {}",
+                    stream.name, stream.join ? "joins" : "groups", listing,
+                    stream.join ? "copy one to a topic with as many partitions as the other"
+                                : "aggregate the topics in streams of their own")};
     }
     return {};
 }

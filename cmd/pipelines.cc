@@ -173,6 +173,9 @@ void write_pipeline(Writer& out, const AppStatus& app, const processor::Plan& pl
         count(out, "derived", stream.derived);
         write_buckets(out, stream);
         count(out, "released", stream.released);
+        count(out, "matched", stream.matched);
+        count(out, "unmatched", stream.unmatched);
+        count(out, "expired", stream.expired);
         count(out, "windows_closed", stream.windows_closed);
         out.EndObject();
     }

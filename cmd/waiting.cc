@@ -140,6 +140,7 @@ Waiting describe(const AppStatus& app, const config::Pipeline& pipeline, const p
             return partition.newest == kNoTime && partition.watermark == kNoTime;
         });
     using End = processor::WindowsEnd;
+    const bool joins = stage.windows_end == End::kJoin;
     if (stage.watermark == kEndOfTime) {
         waiting.state = WaitingState::kEnded;
         waiting.reason = "the input has ended and every window is closed";
@@ -147,9 +148,9 @@ Waiting describe(const AppStatus& app, const config::Pipeline& pipeline, const p
         waiting.state = WaitingState::kNoData;
         waiting.reason = "no record with a usable event time was read yet";
         waiting.released_by = "the first one";
-    } else if (stage.open_windows == 0) {
+    } else if ((joins ? stage.records : stage.open_windows) == 0) {
         waiting.state = WaitingState::kNothingOpen;
-        waiting.reason = "no window is open";
+        waiting.reason = joins ? "no record waits for a partner" : "no window is open";
         waiting.released_by = "a record that is not late and that the steps before let through";
     } else if (stage.windows_end == End::kByRecords || stage.windows_end == End::kNever) {
         waiting.state = WaitingState::kRecords;
@@ -181,10 +182,12 @@ std::string borders(const processor::OpenWindow& window) {
 // A sliding window's records are kept for later results when it is closed.
 std::string what_next(const Waiting& waiting) {
     const processor::OpenWindow& window = waiting.next;
+    if (window.start == kNoTime)
+        return fmt::format("buffers    {} records wait for partners; the first leave", window.records);
     const char* const does = waiting.next_due == window.closes_at   ? "closes"
                              : waiting.next_due == window.result_at ? "gives its result"
                                                                     : "has its result and is forgotten";
-    return fmt::format("{} {}", borders(window), does);
+    return fmt::format("window     {} {}", borders(window), does);
 }
 
 std::string open_window(const processor::FoundWindow& found) {
@@ -195,6 +198,10 @@ std::string open_window(const processor::FoundWindow& found) {
     if (found.windows_end == End::kByRecords)
         return fmt::format("{} from {} on, closes with number {}", records, instant(window.start),
                            found.window_records);
+    if (found.windows_end == End::kJoin)
+        return fmt::format("a record waits for partners in {}, {} when the watermark reaches {}",
+                           borders(window), window.result_at == kEndOfTime ? "leaves" : "is given",
+                           instant(window.closes_at));
     const char* const clock = clock_of(found.windows_end == End::kByClock);
     std::string text = fmt::format("{}, {}, ", borders(window), records);
     if (window.result_at != kEndOfTime && window.result_at != window.closes_at)
@@ -275,7 +282,7 @@ std::string why_text(const WhyText& why) {
             out += fmt::format("{} in shard {}\n  {:<10} {}\n  watermark  {}\n", waiting.stage, waiting.shard,
                                state_name(waiting.state), waiting.reason, event_time(waiting.watermark));
             if (waiting.next_due != kEndOfTime)
-                out += fmt::format("  window     {} when {} reaches {}\n", what_next(waiting),
+                out += fmt::format("  {} when {} reaches {}\n", what_next(waiting),
                                    clock_of(waiting.state == WaitingState::kClock),
                                    instant(waiting.next_due));
             if (waiting.shown_at_ms != 0)
@@ -289,7 +296,7 @@ std::string why_text(const WhyText& why) {
     out += fmt::format("key {}\n", *why.key);
     if (why.unanswered)
         out += "  the workers did not answer: they start, recover or have ended, or one turn takes long\n";
-    if (!why.unanswered && why.windows.empty()) out += "  no window is open\n";
+    if (!why.unanswered && why.windows.empty()) out += "  no window is open, no record waits\n";
     for (const processor::FoundWindow& found : why.windows)
         out += fmt::format("  {} in shard {}: {}\n", found.stage, found.shard, open_window(found));
     if (why.windows.size() >= processor::kMostOpenWindows)

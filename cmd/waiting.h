@@ -1,6 +1,6 @@
-// What a stream's windows wait for: `weir why` and the admin listener's /why. One answer per windowed step
-// and shard that the stream depends on, found in the workers' published copies; which windows of a key are
-// open is asked of the workers, who answer between two turns.
+// What a stream's windows and joins wait for: `weir why` and the admin listener's /why. One answer per
+// windowed step or join and shard that the stream depends on, found in the workers' published copies; which
+// windows of a key are open is asked of the workers, who answer between two turns.
 //
 // Thread:  any.
 #pragma once
@@ -23,7 +23,7 @@ enum class WaitingState : uint8_t {
     kStopped,
     kEnded,        // Bounded input ended: event time is at its end.
     kNoData,       // No partition holds a record with a usable time.
-    kNothingOpen,  // No window is open.
+    kNothingOpen,  // No window is open, no record of a join waits.
     kRecords,      // Its windows wait for records, not for a time (count, none).
     kClock,        // Its windows go by the wall clock (time: processing).
     kTicking,      // Every partition is idle and event time goes on by the clock.
@@ -39,8 +39,8 @@ struct Waiting {
     int32_t shard = -1;  // -1: the worker has none yet.
     std::string stage;
     EventTime watermark = kNoTime;    // kClock: the wall clock at the latest poll.
-    processor::OpenWindow next;       // The window that has something to do first, and at which watermark;
-    EventTime next_due = kEndOfTime;  // kEndOfTime: none.
+    processor::OpenWindow next;       // The window that has something to do first (of a join: all records
+    EventTime next_due = kEndOfTime;  // that wait), and at which watermark; kEndOfTime: none.
     int64_t shown_at_ms = 0;          // emit: {every: …}: when changes are shown; 0: there are none.
     // kHeld: the partition, the record that set its watermark and when, and what will release it.
     std::string topic;

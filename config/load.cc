@@ -217,9 +217,12 @@ private:
         }
         watermark.markers = expression(node, "markers");
         constexpr std::pair<std::string_view, std::string_view> kBelongs[] = {
-            {"max_delay", "bounded_out_of_orderness"}, {"when", "punctuated"},
-            {"from", "source_provided"},               {"fallback", "source_provided"},
-            {"prefer_source", "source_provided"},      {"markers", "punctuated, source_provided"}};
+            {"max_delay", "bounded_out_of_orderness"},
+            {"when", "punctuated"},
+            {"from", "source_provided"},
+            {"fallback", "source_provided"},
+            {"prefer_source", "source_provided"},
+            {"markers", "punctuated, source_provided"}};
         for (const auto& [key, strategies] : kBelongs) {
             if (node.find(key) == nullptr || strategies.find(name) != std::string_view::npos) continue;
             std::string help;
@@ -273,6 +276,8 @@ private:
             if (from.is_scalar() && !from.value.empty())
                 stream.from.push_back({from.value, from.mark, {}, false});
         });
+        if (const Node* join = node.find("join"); join != nullptr && join->is_map())
+            read_join(key_mark(node, "join"), *join, stream);
         for_each_item(node.find("steps"), [&](const Node& step) {
             if (!step.is_map()) return;  // Told by the field checks.
             for (size_t i = 0; i < step.items.size(); ++i)
@@ -280,6 +285,55 @@ private:
         });
         for_each_item(node.find("to"), [&](const Node& to) { stream.to.push_back(read_route(to)); });
         return stream;
+    }
+
+    void read_join(const Mark& mark, const Node& node, Stream& stream) const {
+        Join join;
+        join.mark = mark;
+        const auto side = [&](const char* key, JoinSide& into) {
+            const Node* const found = node.find(key);
+            if (found == nullptr) return;  // Told by the field checks, here and below.
+            const Node* const from = found->is_scalar() ? found : found->find("from");
+            if (from == nullptr || !from->is_scalar() || from->value.empty()) return;
+            const Node* const as = found->find("as");
+            into = {as == nullptr ? from->value : as->value, as == nullptr ? from->mark : as->mark};
+            stream.from.push_back({from->value, from->mark, {}, false});
+        };
+        side("left", join.left);
+        side("right", join.right);
+        const std::string& kind = scalar(node, "kind");
+        if (kind == "left") join.kind = Join::Kind::kLeft;
+        if (kind == "right") join.kind = Join::Kind::kRight;
+        if (kind == "full") join.kind = Join::Kind::kFull;
+        join.match = expression(node, "match").value_or(Text{});
+        read_join_times(node, join);
+        read_duration(node, "grace", join.grace_ms);
+        stream.join = std::move(join);
+    }
+
+    static void read_join_times(const Node& node, Join& join) {
+        const Node* const within = node.find("within");
+        const Node* const as_of = node.find("as_of");
+        if (const Node* const window = node.find("window"); window != nullptr && window->is_map()) {
+            join.by = Join::By::kWindow;
+            join.window = read_window(*window);
+            join.window.mark = key_mark(node, "window");
+        } else if (as_of != nullptr && as_of->is_map()) {
+            join.by = Join::By::kAsOf;
+            const std::string& direction = scalar(*as_of, "direction");
+            if (direction == "forward") join.direction = Join::Direction::kForward;
+            if (direction == "nearest") join.direction = Join::Direction::kNearest;
+            int64_t tolerance_ms = 0;
+            read_duration(*as_of, "tolerance", tolerance_ms);
+            if (join.direction != Join::Direction::kForward) join.before_ms = tolerance_ms;
+            if (join.direction != Join::Direction::kBackward) join.after_ms = tolerance_ms;
+        } else if (within != nullptr && within->is_map()) {
+            read_duration(*within, "before", join.before_ms);
+            read_duration(*within, "after", join.after_ms);
+        } else {
+            read_duration(node, "within", join.before_ms);
+            join.after_ms = join.before_ms;
+        }
     }
 
     void read_step(const Node& key, const Node& node, std::vector<Step>& steps) const {

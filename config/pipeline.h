@@ -224,9 +224,39 @@ struct Route {
     Mark mark;
 };
 
+// One input of a join, under the name that expressions use.
+struct JoinSide {
+    std::string name;
+    Mark mark;
+};
+
+// Pairs of records, one of each side. Times are event time.
+struct Join {
+    enum class Kind : uint8_t { kInner, kLeft, kRight, kFull };
+    enum class By : uint8_t { kWithin, kWindow, kAsOf };
+    enum class Direction : uint8_t { kBackward, kForward, kNearest };
+
+    JoinSide left;
+    JoinSide right;
+    Kind kind = Kind::kInner;
+    Text match;
+    By by = By::kWithin;
+    Window window;                               // kWindow: tumbling.
+    Direction direction = Direction::kBackward;  // kAsOf; the tolerance is in the two below.
+    int64_t before_ms = 0;  // The right record lies at most so long before the left one …
+    int64_t after_ms = 0;   // … or after it.
+    int64_t grace_ms = 0;
+    Mark mark;
+
+    // Records of a side that find no partner are given, too.
+    [[nodiscard]] bool keeps_left() const { return kind == Kind::kLeft || kind == Kind::kFull; }
+    [[nodiscard]] bool keeps_right() const { return kind == Kind::kRight || kind == Kind::kFull; }
+};
+
 struct Stream {
     std::string name;
-    std::vector<Text> from;  // Names of sources, streams, or "<stream>.late".
+    std::vector<Text> from;  // Names of sources, streams, or "<stream>.late"; with a join left, then right.
+    std::optional<Join> join;
     std::vector<Step> steps;
     std::vector<Route> to;  // First match wins; empty: feeds other streams only.
     Mark mark;

@@ -23,11 +23,11 @@ std::string_view base_name(std::string_view from) {
     return late ? from.substr(0, from.size() - kLate.size()) : from;
 }
 
-constexpr const char* kWhoHasLate = "only a stream with aggregate, dedupe, throttle or top_n has them";
+constexpr const char* kWhoHasLate = "only a stream with join, aggregate, dedupe, throttle or top_n has them";
 
-bool has_state(const Stream& stream) {
-    return std::any_of(stream.steps.begin(), stream.steps.end(),
-                       [](const Step& step) { return step.has_state(); });
+bool has_late(const Stream& stream) {
+    return stream.join || std::any_of(stream.steps.begin(), stream.steps.end(),
+                                      [](const Step& step) { return step.has_state(); });
 }
 
 class Topology {
@@ -43,6 +43,7 @@ public:
         for (const Stream& stream : pipeline_.streams) {
             for (const Text& from : stream.from) check_input(from);
             check_routes(stream);
+            if (stream.join) check_join(*stream.join);
             for (const Step& step : stream.steps) check_window(step);
         }
         check_cycles();
@@ -68,7 +69,7 @@ private:
         const auto stream = streams_.find(name);
         if (stream == streams_.end() && (late || sources_.find(name) == sources_.end())) {
             unknown_input(from, name, late);
-        } else if (late && !has_state(*stream->second)) {
+        } else if (late && !has_late(*stream->second)) {
             diagnostics_.error("W0052", from.mark, fmt::format("`{}` has no late records", name),
                                kWhoHasLate);
         }
@@ -100,6 +101,23 @@ private:
         }
     }
 
+    void check_join(const Join& join) {
+        for (const JoinSide* side : {&join.left, &join.right}) {
+            if (side->name.find('.') == std::string::npos) continue;
+            diagnostics_.error("W0062", side->mark,
+                               fmt::format("expressions cannot call a side `{}`: it has a dot", side->name),
+                               "", "give it another name: `{from: …, as: …}`");
+        }
+        if (join.by == Join::By::kAsOf && join.keeps_right())
+            diagnostics_.error("W0063", join.mark, "an as-of join is `inner` or `left`",
+                               "it looks for the nearest right record of each left one");
+        if (join.by == Join::By::kWindow && join.window.size_ms > 0) check_grid(join.window);
+        if (join.left.name != join.right.name || join.left.name.empty()) return;
+        diagnostics_.error("W0062", join.right.mark,
+                           fmt::format("both sides of the join are called `{}`", join.left.name),
+                           "expressions could mean either", "give one another name: `{from: …, as: …}`");
+    }
+
     void check_window(const Step& step) {
         if (const auto* const top = std::get_if<TopNStep>(&step.step)) check_window(top->window, Emit{});
         if (const auto* const aggregate = std::get_if<AggregateStep>(&step.step))
@@ -113,16 +131,10 @@ private:
         const bool known = window.is_timed() ? window.size_ms > 0 : true;
         if (!known) return;  // Told by the field checks.
         check_steps(window, refuse);
-        if (window.offset_ms > 0 && !window.is_grid()) {
-            refuse("`offset` moves tumbling, hopping and cumulate windows only", "remove it");
-        } else if (window.offset_ms >= window.size_ms && window.is_grid()) {
-            diagnostics_.error("W0023", window.mark, "the window's `offset` is not smaller than its size", "",
-                               "an offset of one size moves nothing: take the remainder");
-        }
+        check_grid(window);
         if (window.max_ms > 0 && (window.kind != Window::Kind::kSession || window.max_ms < window.size_ms)) {
             refuse("`max` limits session windows, and is at least their gap", "");
         }
-        if (!window.timezone.empty()) check_days(window, refuse);
         const bool processing = window.time == Window::Time::kProcessing;
         if (processing && !window.is_timed()) {
             refuse("count windows and `none` do not go by time", "remove `time`");
@@ -140,6 +152,19 @@ private:
             diagnostics_.error("W0061", mark, "a count window does not wait for a watermark", "",
                                "on_close gives its result as soon as it is full");
         }
+    }
+
+    void check_grid(const Window& window) {
+        const auto refuse = [&](const std::string& message, const std::string& help) {
+            diagnostics_.error("W0061", window.mark, message, "", help);
+        };
+        if (window.offset_ms > 0 && !window.is_grid()) {
+            refuse("`offset` moves tumbling, hopping and cumulate windows only", "remove it");
+        } else if (window.offset_ms >= window.size_ms && window.is_grid()) {
+            diagnostics_.error("W0023", window.mark, "the window's `offset` is not smaller than its size", "",
+                               "an offset of one size moves nothing: take the remainder");
+        }
+        if (!window.timezone.empty()) check_days(window, refuse);
     }
 
     template <class Refuse>

@@ -37,6 +37,7 @@ constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
                                            &StreamCounters::merged,
                                            &StreamCounters::duplicates,
                                            &StreamCounters::throttled,
+                                           &StreamCounters::buffered,
                                            &StreamCounters::late,
                                            &StreamCounters::expanded,
                                            &StreamCounters::dead_lettered,
@@ -47,6 +48,9 @@ constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
                                            &StreamCounters::expression_errors,
                                            &StreamCounters::produce_errors,
                                            &StreamCounters::windows_closed,
+                                           &StreamCounters::matched,
+                                           &StreamCounters::unmatched,
+                                           &StreamCounters::expired,
                                            &StreamCounters::late_dropped};
 static_assert(sizeof(StreamCounters) ==
               std::size(kStreamMembers) * sizeof(uint64_t) + sizeof(std::vector<uint64_t>));
@@ -72,11 +76,12 @@ std::array<Bucket, 4> buckets_of(const SourceCounters& source) {
              {"marker", source.markers}}};
 }
 
-std::array<Bucket, 11> buckets_of(const StreamCounters& stream) {
+std::array<Bucket, 12> buckets_of(const StreamCounters& stream) {
     return {{{"emitted", stream.emitted},
              {"forwarded", stream.forwarded},
              {"filtered", stream.filtered},
              {"merged", stream.merged},
+             {"buffered", stream.buffered},
              {"duplicate", stream.duplicates},
              {"throttled", stream.throttled},
              {"late", stream.late},

@@ -1,8 +1,8 @@
 // The record ledger (where did my record go): plain numbers, one set per worker, written by its thread only.
 //
 // Every record that a source reads is delivered to the source's streams, dead-lettered or skipped; every row
-// that enters a stream, or is made in it by explode or by a closing window, ends in exactly one bucket.
-// Whether that holds: ledger.h.
+// that enters a stream, or is made in it by explode, by a join or by a closing window, ends in exactly one
+// bucket. Whether that holds: ledger.h.
 #pragma once
 
 #include <array>
@@ -41,6 +41,7 @@ struct StreamCounters {
     uint64_t merged = 0;  // Into a window's state.
     uint64_t duplicates = 0;  // Stopped by dedupe …
     uint64_t throttled = 0;   // … and by throttle.
+    uint64_t buffered = 0;  // By a join, until the watermark says that no partner can come.
     uint64_t late = 0;  // Too late for every window; aside, how many of them nobody reads.
     uint64_t expanded = 0;  // By explode, into the derived ones.
     uint64_t dead_lettered = 0;
@@ -52,6 +53,9 @@ struct StreamCounters {
     uint64_t expression_errors = 0;
     uint64_t produce_errors = 0;
     uint64_t windows_closed = 0;
+    uint64_t matched = 0;       // Pairs that a join made …
+    uint64_t unmatched = 0;     // … and records that it gave without a partner: both are derived.
+    uint64_t expired = 0;       // Buffered records that left; the others are still in the buffers.
     uint64_t late_dropped = 0;  // The other late ones went to `<stream>.late`.
     std::vector<uint64_t> out;  // Per route.
 };
@@ -74,6 +78,6 @@ struct Bucket {
     uint64_t count;
 };
 [[nodiscard]] std::array<Bucket, 4> buckets_of(const SourceCounters& source);
-[[nodiscard]] std::array<Bucket, 11> buckets_of(const StreamCounters& stream);
+[[nodiscard]] std::array<Bucket, 12> buckets_of(const StreamCounters& stream);
 
 }  // namespace weir::processor

@@ -50,6 +50,8 @@ Executor::Executor(const Plan& plan, Watermarks& watermarks, Counters& counters)
     for (StageId id = 0; id < graph_.stages.size(); ++id) {
         if (graph_.stages[id].limit > 0)
             stages_.push_back(std::make_unique<Limiter>(graph_, id));
+        else if (graph_.stages[id].join)
+            stages_.push_back(std::make_unique<Join>(graph_, id));
         else
             stages_.push_back(std::make_unique<Aggregate>(graph_, id));
     }
@@ -129,6 +131,10 @@ Result<void> Executor::run_node(NodeId id, Rows rows) {
     if (const auto* operation = std::get_if<LimitNode>(&node.operation)) {
         auto& limiter = static_cast<Limiter&>(*stages_[operation->stage]);
         return limiter.pass(*this, node, *operation, batches_[node.frame], rows);
+    }
+    if (const auto* operation = std::get_if<JoinInputNode>(&node.operation)) {
+        auto& join = static_cast<Join&>(*stages_[operation->stage]);
+        return join.take(*this, node, *operation, batches_[node.frame], rows);
     }
     if (const auto* operation = std::get_if<ExitNode>(&node.operation))
         return exit(node, *operation, scratch, rows);

@@ -18,6 +18,7 @@
 #include "processor/counters.h"
 #include "processor/dead_letter.h"
 #include "processor/graph.h"
+#include "processor/join.h"
 #include "processor/plan.h"
 #include "processor/stage_operator.h"
 #include "processor/watermark.h"

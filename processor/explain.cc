@@ -1,12 +1,13 @@
 #include <fmt/format.h>
 
 #include "processor/expr/jsonb.h"
+#include "processor/join_reach.h"
 #include "processor/planner.h"
 
 namespace weir::processor {
 namespace {
 
-std::string join(const std::vector<std::string>& parts, const char* separator = ", ") {
+std::string join_parts(const std::vector<std::string>& parts, const char* separator = ", ") {
     std::string out;
     for (const std::string& part : parts) out += (out.empty() ? "" : separator) + part;
     return out;
@@ -15,13 +16,13 @@ std::string join(const std::vector<std::string>& parts, const char* separator = 
 std::string values(const std::vector<config::NamedExpression>& fields) {
     std::vector<std::string> parts;
     for (const auto& field : fields) parts.push_back(field.name + ": " + field.expression.value);
-    return join(parts);
+    return join_parts(parts);
 }
 
 std::string texts(const std::vector<config::Text>& list) {
     std::vector<std::string> parts;
     for (const auto& text : list) parts.push_back(text.value);
-    return join(parts);
+    return join_parts(parts);
 }
 
 const char* idle_text(config::WhenAllIdle when) {
@@ -72,7 +73,7 @@ std::string route_text(const config::Route& route) {
     return out;
 }
 
-const Stage* stage_of(const Graph& graph, size_t stream, size_t step) {
+const Stage* stage_of(const Graph& graph, size_t stream, std::optional<size_t> step) {
     for (const Stage& stage : graph.stages) {
         if (stage.stream == stream && stage.step_index == step) return &stage;
     }
@@ -81,7 +82,7 @@ const Stage* stage_of(const Graph& graph, size_t stream, size_t step) {
 
 void explain_source(const config::Source& source, std::string& out) {
     out += fmt::format("source {}\n", source.name);
-    out += source.file.empty() ? fmt::format("  reads      topic {}\n", join(source.topics, ", topic "))
+    out += source.file.empty() ? fmt::format("  reads      topic {}\n", join_parts(source.topics, ", topic "))
                                : fmt::format("  reads      file {}\n", source.file);
     out += fmt::format("  key        {}\n", source.keyed_by.empty()
                                                 ? "not declared (keyed_by): only _key can be grouped by"
@@ -119,11 +120,10 @@ std::string emit_text(const Stage& stage) {
     if (window.kind == config::Window::Kind::kCount && stage.emit.kind == config::Emit::Kind::kOnClose)
         return "once, with the last record of the window";
     const std::string clock = window.time == config::Window::Time::kEvent ? "watermark" : "wall clock";
-    const std::string close = !window.is_timed() ? ""
-                              : window.grace_ms == 0
-                                  ? "when the " + clock + " reaches the window's end"
-                                  : "when the watermark reaches the window's end + " +
-                                        duration_text(window.grace_ms);
+    const std::string close = !window.is_timed()     ? ""
+                              : window.grace_ms == 0 ? "when the " + clock + " reaches the window's end"
+                                                     : "when the watermark reaches the window's end + " +
+                                                           duration_text(window.grace_ms);
     switch (stage.emit.kind) {
         case config::Emit::Kind::kOnClose: return "once, " + close;
         case config::Emit::Kind::kOnWatermark:
@@ -149,12 +149,16 @@ std::string late_text(const Stage& stage, const std::string& stream) {
                        stream);
 }
 
-void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
+std::string feeds_text(const config::Pipeline& pipeline, const Stage& stage) {
     std::string feeds;
     for (const Feed& feed : stage.feeds) {
         feeds += (feeds.empty() ? "" : ", ") + pipeline.sources[feed.source].name;
         if (feed.lag_ms > 0) feeds += " - " + duration_text(feed.lag_ms);
     }
+    return feeds;
+}
+
+void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
     out += fmt::format(
         "       keys       a group lies on one partition: `by` holds the key of its topic; "
         "nothing is repartitioned\n");
@@ -162,16 +166,59 @@ void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::st
                        stage.table + kTablesPerStage - 1);
     const bool event_time = stage.window.time == config::Window::Time::kEvent;
     if (event_time && stage.window.is_timed())
-        out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n", feeds);
+        out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n",
+                           feeds_text(pipeline, stage));
     out += fmt::format("       emits      {}\n", emit_text(stage));
     if (!event_time || !stage.window.is_timed()) return;
-    out += fmt::format("       late       {}\n",
-                       late_text(stage, pipeline.streams[stage.stream].name));
+    out += fmt::format("       late       {}\n", late_text(stage, pipeline.streams[stage.stream].name));
+}
+
+void explain_join(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
+    const JoinPlan& join = *stage.join;
+    const config::Join& rule = join.rule;
+    const JoinReach reach(rule);
+    const bool as_of = rule.by == config::Join::By::kAsOf;
+    const auto kept = [](const std::vector<JoinColumn>& columns) {
+        std::vector<std::string> parts;
+        for (const JoinColumn& column : columns)
+            parts.push_back(column.path.empty() ? "the whole record" : column.path);
+        return parts.empty() ? std::string("nothing but the key") : join_parts(parts);
+    };
+    out += fmt::format("  {}\n", describe(rule));
+    out += "       keys       both sides' topics are keyed by the join key; nothing is repartitioned\n";
+    out += fmt::format("       keeps      of {}: {}, for {}; of {}: {}, for {}\n", rule.left.name,
+                       kept(join.columns[0]), duration_text(reach.longest_ms(Side::kLeft)), rule.right.name,
+                       kept(join.columns[1]), duration_text(reach.longest_ms(Side::kRight)));
+    out += fmt::format("       state      one row per record that is kept, tables {} to {}\n", stage.table,
+                       stage.table + kTablesPerStage - 1);
+    out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n",
+                       feeds_text(pipeline, stage));
+    if (as_of) {
+        out += fmt::format(
+            "       emits      once per record of {}, when the watermark says that no nearer one can come\n",
+            rule.left.name);
+    }
+    std::string alone;
+    if (rule.keeps_left()) alone = rule.left.name;
+    if (rule.keeps_right()) alone += (alone.empty() ? "" : " or ") + rule.right.name;
+    if (!as_of)
+        out += fmt::format(
+            "       emits      each pair, with the record that completes it{}\n",
+            alone.empty()
+                ? ""
+                : "; a record of " + alone + " without a partner when the watermark says that none can come");
+    const std::string grace = rule.grace_ms == 0 ? "" : duration_text(rule.grace_ms) + " ";
+    out += fmt::format("       late       a record {} goes to {}.late\n",
+                       rule.by == config::Join::By::kWindow ? "whose window ended " + grace + "ago"
+                       : grace.empty()                      ? "behind the watermark"
+                                                            : "more than " + grace + "behind the watermark",
+                       pipeline.streams[stage.stream].name);
 }
 
 void explain_stream(const config::Pipeline& pipeline, const Graph& graph, size_t index, std::string& out) {
     const config::Stream& stream = pipeline.streams[index];
     out += fmt::format("stream {}\n  from {}\n", stream.name, texts(stream.from));
+    if (const Stage* stage = stage_of(graph, index, std::nullopt)) explain_join(pipeline, *stage, out);
     for (size_t i = 0; i < stream.steps.size(); ++i) {
         out += fmt::format("  [{}] {}\n", i, describe(stream.steps[i]));
         if (const Stage* stage = stage_of(graph, index, i)) explain_stage(pipeline, *stage, out);
@@ -189,7 +236,7 @@ std::string quoted(std::string_view text) {
 std::string quoted_list(const std::vector<std::string>& list) {
     std::vector<std::string> parts;
     for (const auto& text : list) parts.push_back(quoted(text));
-    return "[" + join(parts, ",") + "]";
+    return "[" + join_parts(parts, ",") + "]";
 }
 
 std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, const Graph& graph) {
@@ -221,11 +268,17 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
         }
         std::vector<std::string> routes;
         for (const config::Route& route : stream.to) routes.push_back(route_text(route));
-        streams.push_back(fmt::format(R"({{"name":{},"from":{},"steps":[{}],"to":{}}})", quoted(stream.name),
-                                      quoted_list(from), join(steps, ","), quoted_list(routes)));
+        const Stage* const join = stage_of(graph, index, std::nullopt);
+        streams.push_back(fmt::format(R"({{"name":{},"from":{},"join":{},"steps":[{}],"to":{}}})",
+                                      quoted(stream.name), quoted_list(from),
+                                      join == nullptr
+                                          ? "null"
+                                          : fmt::format(R"({{"rule":{},"state_table":{}}})",
+                                                        quoted(describe(*stream.join)), join->table),
+                                      join_parts(steps, ","), quoted_list(routes)));
     }
     return fmt::format(R"({{"name":{},"stateful":{},"sources":[{}],"streams":[{}]}})", quoted(plan.name),
-                       !graph.stages.empty(), join(sources, ","), join(streams, ",")) +
+                       !graph.stages.empty(), join_parts(sources, ","), join_parts(streams, ",")) +
            "\n";
 }
 
@@ -236,6 +289,7 @@ std::string explain_dot(const config::Pipeline& pipeline) {
     }
     for (const config::Stream& stream : pipeline.streams) {
         std::string label = stream.name;
+        if (stream.join) label += "\n" + describe(*stream.join);
         for (const config::Step& step : stream.steps) label += "\n" + describe(step);
         out += fmt::format("  {} [shape=box,label={}];\n", quoted(stream.name), quoted(label));
         for (const config::Text& from : stream.from) {
@@ -271,6 +325,11 @@ std::string duration_text(int64_t milliseconds) {
 }
 
 // How they read in explain and in the state hash.
+static std::string borders_text(const config::Window& window) {
+    return (window.offset_ms > 0 ? " from " + duration_text(window.offset_ms) : "") +
+           (window.timezone.empty() ? "" : " of " + window.timezone);
+}
+
 static std::string describe(const config::Window& window) {
     using Kind = config::Window::Kind;
     const std::string size = duration_text(window.size_ms);
@@ -286,8 +345,7 @@ static std::string describe(const config::Window& window) {
         case Kind::kNone: return "no windows";
     }
     if (window.max_ms > 0) out += ", at most " + duration_text(window.max_ms) + " long";
-    if (window.offset_ms > 0) out += " from " + duration_text(window.offset_ms);
-    if (!window.timezone.empty()) out += " of " + window.timezone;
+    out += borders_text(window);
     if (window.time == config::Window::Time::kProcessing) return out + " by the wall clock";
     if (window.is_timed()) out += ", grace " + duration_text(window.grace_ms);
     return out;
@@ -302,6 +360,28 @@ static std::string describe(const config::Emit& emit) {
         case config::Emit::Kind::kChanges: return ", emitted as changes";
     }
     return "";
+}
+
+std::string describe(const config::Join& join) {
+    constexpr const char* kKinds[] = {"inner", "left", "right", "full"};
+    constexpr const char* kDirections[] = {"backward", "forward", "nearest"};
+    std::string times;
+    switch (join.by) {
+        case config::Join::By::kWithin:
+            times = fmt::format("within {} before and {} after", duration_text(join.before_ms),
+                                duration_text(join.after_ms));
+            break;
+        case config::Join::By::kWindow:
+            times = "in windows of " + duration_text(join.window.size_ms) + borders_text(join.window);
+            break;
+        case config::Join::By::kAsOf:
+            times = fmt::format("as of, {}, within {}", kDirections[static_cast<size_t>(join.direction)],
+                                duration_text(std::max(join.before_ms, join.after_ms)));
+            break;
+    }
+    return fmt::format("{} join of {} and {} on {}, {}, grace {}", kKinds[static_cast<size_t>(join.kind)],
+                       join.left.name, join.right.name, join.match.value, times,
+                       duration_text(join.grace_ms));
 }
 
 std::string describe(const config::Step& step) {

@@ -2,7 +2,8 @@
 // explode nodes and stages start new batches. Immutable after planning; internal to processor/.
 //
 // A stream that reads several sources has one chain of nodes per source, because columns differ; its
-// aggregates are shared: each chain ends in its own AccumulateNode of the same Stage.
+// aggregates are shared: each chain ends in its own AccumulateNode of the same Stage. A join is a stage, too:
+// what feeds its sides ends in JoinInputNodes of it.
 #pragma once
 
 #include <array>
@@ -25,10 +26,13 @@ using NodeId = uint32_t;
 using FrameId = uint32_t;  // Which batch a node's rows live in.
 using StageId = uint32_t;
 
-// State tables of a stage, from Stage::table on: groups, their parts, results that were shown, spare.
+// State tables of a stage, from Stage::table on. An aggregate's: groups, their parts, results that were
+// shown, spare. A join's: records of the left side, which of them found a partner, the same of the right
+// side.
 inline constexpr uint32_t kTablesPerStage = 4;
 inline constexpr uint32_t kPartTable = 1;
 inline constexpr uint32_t kShownTable = 2;
+inline constexpr uint32_t kTablesPerSide = 2;
 
 struct FieldSlot {
     std::string name;
@@ -40,6 +44,7 @@ struct Layout {
     bool raw = false;               // The input record's bytes are the base …
     std::vector<FieldSlot> fields;  // … whose members these replace or join; not raw: these are the members.
     std::vector<std::string> removed;  // Only for raw: members left out.
+    std::optional<StageId> kept_of;    // While planning: this join's columns are to come first.
 
     [[nodiscard]] bool untouched() const { return raw && fields.empty() && removed.empty(); }
 };
@@ -127,6 +132,19 @@ struct LimitNode {
     Layout layout;
 };
 
+enum class Side : uint8_t { kLeft, kRight };
+
+struct JoinInputNode {
+    StageId stage;
+    Side side;
+    std::vector<expr::Expression> keys;
+    std::vector<std::optional<expr::Expression>> columns;  // As the JoinPlan's; none: `whole`.
+    Layout whole;                                          // The record as one value …
+    bool whole_text = false;                               // … which is text, not JSON.
+    std::vector<NodeId> late;                              // Where late rows go on, as they stand here.
+    Layout layout;
+};
+
 struct RoutePlan {
     TopicId output{};
     std::optional<expr::Expression> when;
@@ -144,7 +162,8 @@ struct ExitNode {
 };
 
 struct Node {
-    std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, AccumulateNode, LimitNode, ExitNode>
+    std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, AccumulateNode, LimitNode, JoinInputNode,
+                 ExitNode>
         operation;
     FrameId frame = 0;
     size_t stream = 0;
@@ -160,6 +179,21 @@ struct ResultField {
     expr::Expression result;
 };
 
+// A value that a join keeps of each record of a side.
+struct JoinColumn {
+    std::string path;  // Empty: the whole record.
+    expr::Slot slot;   // In the results.
+    std::optional<Type> type;
+};
+
+struct JoinPlan {
+    config::Join rule;
+    std::array<std::vector<JoinColumn>, 2> columns;  // By Side, in the order in which they are stored.
+    std::vector<expr::Expression> conditions;        // What a pair must satisfy beside equal keys.
+    size_t key_count = 0;                            // The key's values are in slots 0 ….
+    Layout layout;                                   // Of a pair whose condition fails.
+};
+
 // How far event time at a stage stands behind a source's watermark: what the stages between hold back.
 struct Feed {
     size_t source;
@@ -168,10 +202,10 @@ struct Feed {
 
 struct Stage {
     size_t stream = 0;
-    size_t step_index = 0;
-    std::string step;    // "streams.per_minute.steps[1].aggregate"
-    uint32_t table = 0;  // The first of its state tables.
-    int64_t behind_ms = 0;  // How far a result's time may lie behind the stage's watermark.
+    std::optional<size_t> step_index;  // None: the stream's join.
+    std::string step;                  // "streams.per_minute.steps[1].aggregate"
+    int64_t behind_ms = 0;             // How far a result's time may lie behind the stage's watermark.
+    uint32_t table = 0;                // The first of its state tables.
     // dedupe and throttle: so many records of a group pass within limit_ms. 0: the stage has windows.
     int64_t limit = 0;
     int64_t limit_ms = 0;
@@ -184,6 +218,7 @@ struct Stage {
     std::vector<std::string> by;
     std::vector<CallPlan> calls;
     std::vector<ResultField> fields;
+    std::optional<JoinPlan> join;  // Then the members above from `window` on are not used.
     std::vector<Feed> feeds;
     config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;
     int64_t emit_every_ms = 0;  // The shortest of its sources'.

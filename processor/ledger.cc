@@ -16,20 +16,24 @@ uint64_t total(std::span<const Bucket> buckets) {
     return sum;
 }
 
-void add_once(std::vector<size_t>& all, size_t one) {
-    if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(one);
-}
+uint64_t entered_state(const StreamCounters& stream) { return stream.merged + stream.buffered; }
+uint64_t left_state(const StreamCounters& stream) { return stream.released + stream.expired; }
 
 }  // namespace
 
 Ledger::Ledger(const Plan& plan) : plan_(&plan), arrivals_(plan.stream_names.size()) {
     const Graph& graph = *plan.graph;
-    // A stream has a chain of nodes per source, but gets the rows of one that it reads once.
+    // A stream has a chain of nodes per source, but gets the rows of one that it reads once; a join of an
+    // input with itself, once per side.
     const auto arrive = [&](const std::vector<NodeId>& next, std::vector<size_t> Arrivals::*kind,
                             size_t from) {
-        for (const NodeId id : next)
-            if (std::holds_alternative<EnterNode>(graph.nodes[id].operation))
-                add_once(arrivals_[graph.nodes[id].stream].*kind, from);
+        std::vector<std::ptrdiff_t> entries(arrivals_.size());
+        for (const NodeId id : next) {
+            if (!std::holds_alternative<EnterNode>(graph.nodes[id].operation)) continue;
+            const size_t stream = graph.nodes[id].stream;
+            std::vector<size_t>& known = arrivals_[stream].*kind;
+            if (++entries[stream] > std::count(known.begin(), known.end(), from)) known.push_back(from);
+        }
     };
     for (size_t source = 0; source < graph.sources.size(); ++source)
         arrive(graph.sources[source].next, &Arrivals::sources, source);
@@ -39,6 +43,8 @@ Ledger::Ledger(const Plan& plan) : plan_(&plan), arrivals_(plan.stream_names.siz
         if (const auto* input = std::get_if<AccumulateNode>(&node.operation))
             arrive(input->late, &Arrivals::late, node.stream);
         if (const auto* input = std::get_if<LimitNode>(&node.operation))
+            arrive(input->late, &Arrivals::late, node.stream);
+        if (const auto* input = std::get_if<JoinInputNode>(&node.operation))
             arrive(input->late, &Arrivals::late, node.stream);
     }
 }
@@ -77,14 +83,14 @@ std::string Ledger::imbalance(const Counters& counters) const {
 std::string Ledger::state_imbalance(const Counters& counters, std::span<const uint64_t> held) {
     std::vector<uint64_t> before;
     for (size_t i = 0; i < counters.streams.size(); ++i)
-        before.push_back(held[i] + counters.streams[i].released - counters.streams[i].merged);
+        before.push_back(held[i] + left_state(counters.streams[i]) - entered_state(counters.streams[i]));
     if (!before_) before_ = before;
     for (size_t i = 0; i < before.size(); ++i)
         if (before[i] != (*before_)[i])
-            return fmt::format("stream {}: windows should hold {} records, they hold {}",
-                               plan_->stream_names[i],
-                               (*before_)[i] + counters.streams[i].merged - counters.streams[i].released,
-                               held[i]);
+            return fmt::format(
+                "stream {}: its state should hold {} records, it holds {}", plan_->stream_names[i],
+                (*before_)[i] + entered_state(counters.streams[i]) - left_state(counters.streams[i]),
+                held[i]);
     return {};
 }
 

@@ -1,6 +1,6 @@
 // Whether the books balance: what went into sources and streams is in exactly one bucket each, what one of
-// them handed on arrived in those that read it, and what was merged into windows and has not left them is in
-// the state. Workers ask at every commit.
+// them handed on arrived in those that read it, and what was merged into windows or buffered by joins and has
+// not left them is in the state. Workers ask at every commit.
 //
 // Thread:  the worker that owns the counters.
 #pragma once
@@ -37,7 +37,7 @@ private:
 
     const Plan* plan_;
     std::vector<Arrivals> arrivals_;                // By stream.
-    std::optional<std::vector<uint64_t>> before_;  // By stream: held, and merged by another process.
+    std::optional<std::vector<uint64_t>> before_;  // By stream: held, and taken by another process.
 };
 
 }  // namespace weir::processor

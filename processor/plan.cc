@@ -31,15 +31,38 @@ std::string source_meaning(const config::Source& source) {
     return out;
 }
 
-// A stream up to its last step with state; empty when it has none.
-std::string stream_meaning(const config::Stream& stream) {
+bool is_read(const config::Pipeline& pipeline, const config::Stream& stream) {
+    return std::any_of(pipeline.streams.begin(), pipeline.streams.end(), [&](const config::Stream& s) {
+        return std::any_of(s.from.begin(), s.from.end(),
+                           [&](const config::Text& from) { return from.value == stream.name; });
+    });
+}
+
+// A stream up to its last step with state, or with all steps when a join gives others what they store; empty
+// when it has no state. `kept`: what its join stores of records.
+std::string stream_meaning(const config::Pipeline& pipeline, const config::Stream& stream,
+                           const std::string& kept) {
     size_t steps = stream.steps.size();
-    while (steps > 0 && !stream.steps[steps - 1].has_state()) --steps;
-    if (steps == 0) return {};
+    const bool whole = stream.join && is_read(pipeline, stream);
+    while (!whole && steps > 0 && !stream.steps[steps - 1].has_state()) --steps;
+    if (steps == 0 && !stream.join) return {};
     std::string out;
     put_bytes(out, stream.name);
     for (const config::Text& from : stream.from) put_bytes(out, from.value);
+    if (stream.join) put_bytes(out, describe(*stream.join) + kept);
     for (size_t i = 0; i < steps; ++i) put_bytes(out, describe(stream.steps[i]));
+    return out;
+}
+
+std::string kept_columns(const Graph& graph, size_t stream) {
+    std::string out;
+    for (const Stage& stage : graph.stages) {
+        if (stage.stream != stream || !stage.join) continue;
+        for (const auto& side : stage.join->columns) {
+            put_varint(out, side.size());
+            for (const JoinColumn& column : side) put_bytes(out, column.path);
+        }
+    }
     return out;
 }
 
@@ -55,21 +78,15 @@ std::string hash_of(std::vector<std::string> parts) {
 }
 
 // Streams that keep state, and those without that they read through.
-std::string state_hash(const config::Pipeline& pipeline) {
+std::string state_hash(const config::Pipeline& pipeline, const Graph& graph) {
     std::vector<std::string> parts;
     for (const config::Source& source : pipeline.sources) parts.push_back("source" + source_meaning(source));
-    for (const config::Stream& stream : pipeline.streams) {
-        const std::string meaning = stream_meaning(stream);
+    for (size_t i = 0; i < pipeline.streams.size(); ++i) {
+        const std::string meaning = stream_meaning(pipeline, pipeline.streams[i], kept_columns(graph, i));
         if (!meaning.empty()) parts.push_back("stream" + meaning);
     }
     for (const config::Stream& stream : pipeline.streams) {
-        if (!stream_meaning(stream).empty()) continue;
-        const bool read =
-            std::any_of(pipeline.streams.begin(), pipeline.streams.end(), [&](const config::Stream& s) {
-                return std::any_of(s.from.begin(), s.from.end(),
-                                   [&](const config::Text& from) { return from.value == stream.name; });
-            });
-        if (!read) continue;
+        if (!stream_meaning(pipeline, stream, {}).empty() || !is_read(pipeline, stream)) continue;
         std::string out;
         put_bytes(out, stream.name);
         for (const config::Text& from : stream.from) put_bytes(out, from.value);
@@ -98,7 +115,7 @@ std::unique_ptr<const Plan> compile(const config::Pipeline& pipeline, config::Di
     auto graph = std::make_unique<Graph>();
     Planner planner(pipeline, diagnostics);
     if (!planner.run(*plan, *graph)) return nullptr;
-    plan->state_hash = state_hash(pipeline);
+    plan->state_hash = state_hash(pipeline, *graph);
     write_explain(pipeline, *plan, *graph);
     plan->graph = std::move(graph);
     return plan;

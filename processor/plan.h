@@ -44,7 +44,8 @@ struct Plan {
 
     // Changes exactly when stored state would change its meaning: over every source's name, topics, format,
     // keyed_by, timestamp and watermark strategy, and for every aggregate its stream's name and inputs, the
-    // steps before it, its place among the steps, by, window and fields. Not over routes, outputs, error
+    // steps before it, its place among the steps, by, window and fields, and for every join its sides, match,
+    // times and the columns that it keeps (which later steps decide). Not over routes, outputs, error
     // policies, idleness, or steps after the last aggregate: those may change between runs and the state
     // stays valid.
     std::string state_hash;

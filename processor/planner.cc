@@ -27,18 +27,13 @@ const char* step_kind(const config::Step& step) {
 
 std::vector<NodeId>& late_of(Node& node) {
     if (auto* const limit = std::get_if<LimitNode>(&node.operation)) return limit->late;
+    if (auto* const input = std::get_if<JoinInputNode>(&node.operation)) return input->late;
     return std::get<AccumulateNode>(node.operation).late;
 }
 
 bool ends_with_late(const std::string& name) { return name.ends_with(kLateSuffix); }
 
 }  // namespace
-
-Planner::Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics)
-    : pipeline_(pipeline),
-      diagnostics_(diagnostics),
-      results_(pipeline.streams.size()),
-      late_(pipeline.streams.size()) {}
 
 bool Planner::run(Plan& plan, Graph& graph) {
     plan_ = &plan;
@@ -48,6 +43,7 @@ bool Planner::run(Plan& plan, Graph& graph) {
     plan_sources();
     for (const size_t stream : order_streams()) plan_stream(stream);
     if (diagnostics_.has_errors()) return false;
+    finish_joins();
     finish_stages();
     warn_unused();
     plan_alignment();
@@ -205,41 +201,50 @@ NodeId Planner::append(Flow& flow, Node node) {
     return id;
 }
 
+std::vector<Planner::Flow> Planner::flows_of(const config::Text& from) {
+    std::vector<Flow> flows;
+    for (size_t source = 0; source < pipeline_.sources.size(); ++source) {
+        if (pipeline_.sources[source].name != from.value) continue;
+        Flow& flow = flows.emplace_back();
+        flow.id = source;
+        flow.shape = source_shapes_[source];
+        flow.origin.index = source;
+        return flows;
+    }
+    for (size_t other = 0; other < pipeline_.streams.size(); ++other) {
+        const bool late = from.value == pipeline_.streams[other].name + std::string(kLateSuffix);
+        if (!late && from.value != pipeline_.streams[other].name) continue;
+        flows = late ? late_[other] : results_[other];
+        if (late && flows.empty()) {
+            diagnostics_.error("W0202", from.mark,
+                               "stream '" + pipeline_.streams[other].name +
+                                   "' has no late records: none of its steps tells records apart by time");
+        }
+        break;
+    }
+    return flows;
+}
+
+void Planner::enter(size_t stream, Flow& flow) {
+    Node node;
+    node.operation = EnterNode{};
+    node.frame = flow.shape.frame;
+    node.stream = stream;
+    node.step = "streams." + pipeline_.streams[stream].name;
+    append(flow, std::move(node));
+}
+
 void Planner::plan_stream(size_t index) {
     const config::Stream& stream = pipeline_.streams[index];
-    std::vector<Flow> flows;
-    for (const config::Text& from : stream.from) {
-        bool found = false;
-        for (size_t source = 0; source < pipeline_.sources.size() && !found; ++source) {
-            if (pipeline_.sources[source].name != from.value) continue;
-            found = true;
-            Flow& flow = flows.emplace_back();
-            flow.id = source;
-            flow.shape = source_shapes_[source];
-            flow.origin.index = source;
-        }
-        for (size_t other = 0; other < pipeline_.streams.size() && !found; ++other) {
-            const bool late = from.value == pipeline_.streams[other].name + std::string(kLateSuffix);
-            if (!late && from.value != pipeline_.streams[other].name) continue;
-            found = true;
-            const auto& ends = late ? late_[other] : results_[other];
-            if (late && ends.empty()) {
-                diagnostics_.error(
-                    "W0202", from.mark,
-                    "stream '" + pipeline_.streams[other].name +
-                        "' has no late records: none of its steps tells records apart by time");
-            }
-            flows.insert(flows.end(), ends.begin(), ends.end());
-        }
+    if (stream.join) {
+        plan_join(index);
+        return;
     }
-    for (Flow& flow : flows) {
-        Node node;
-        node.operation = EnterNode{};
-        node.frame = flow.shape.frame;
-        node.stream = index;
-        node.step = "streams." + stream.name;
-        append(flow, std::move(node));
-        plan_steps(index, 0, std::move(flow));
+    for (const config::Text& from : stream.from) {
+        for (Flow& flow : flows_of(from)) {
+            enter(index, flow);
+            plan_steps(index, 0, std::move(flow));
+        }
     }
 }
 
@@ -366,7 +371,9 @@ void Planner::plan_remove(const config::RemoveStep& step, const config::Mark& ma
         return;
     }
     for (const config::Text& field : step.fields) {
-        if (!flow.shape.raw && flow.shape.find(field.value) == nullptr) {
+        const auto& sides = flow.shape.sides;
+        const bool is_side = std::find(sides.begin(), sides.end(), field.value) != sides.end();
+        if (!flow.shape.raw && !is_side && flow.shape.find(field.value) == nullptr) {
             diagnostics_.error("W0208", field.mark, "there is no field '" + field.value + "' to remove");
             continue;
         }
@@ -397,6 +404,7 @@ void Planner::plan_explode(const config::ExplodeStep& step, const config::Mark& 
     const std::string target = step.as.empty() ? path->front() : step.as;
     Shape shape;
     shape.raw = flow.shape.raw;
+    shape.sides = flow.shape.sides;
     shape.frame = frames_->add_derived_frame(flow.shape);
     shape.removed = flow.shape.removed;
     shape.key = flow.shape.key;
@@ -418,7 +426,7 @@ void Planner::plan_explode(const config::ExplodeStep& step, const config::Mark& 
 
 void Planner::plan_exit(const config::Stream& stream, Flow& flow, Node node) {
     ExitNode exit;
-    exit.layout = flow.shape.layout();
+    exit.layout = stream.to.empty() ? flow.shape.layout() : frames_->whole_layout(flow.shape);
     exit.default_key = flow.default_key;
     exit.late = flow.late;
     for (const config::Route& route : stream.to) {
@@ -466,7 +474,7 @@ void Planner::plan_alignment() {
         if (topics > 1) return;
     }
     diagnostics_.warning("W0211", pipeline_.align_mark, "align has nothing to hold back",
-                         "no windowed step reads two topics or files");
+                         "no windowed step or join reads two topics or files");
 }
 
 const config::Source& Planner::source_of(const Flow& flow) const {

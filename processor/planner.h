@@ -1,8 +1,10 @@
 // Pipeline → Graph. Internal to plan.cc; the only switch over the kinds of steps.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +21,9 @@ namespace weir::processor {
 class Planner {
 public:
     Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics);
+    ~Planner();
+    Planner(const Planner&) = delete;
+    Planner& operator=(const Planner&) = delete;
 
     // False when the file has errors; `plan` and `graph` are then of no use.
     [[nodiscard]] bool run(Plan& plan, Graph& graph);
@@ -46,6 +51,9 @@ private:
     void plan_marks(size_t source, const Shape& shape);
     [[nodiscard]] std::vector<size_t> order_streams();
     void plan_stream(size_t stream);
+    // Where rows of that name come from; a stream with several inputs has several flows.
+    [[nodiscard]] std::vector<Flow> flows_of(const config::Text& from);
+    void enter(size_t stream, Flow& flow);
     void plan_steps(size_t stream, size_t first_step, Flow flow);
     void finish_stages();
     void warn_unused();
@@ -94,6 +102,16 @@ private:
     void plan_hold(const Hold& hold, size_t step_index, Flow& flow, Node node);
     void plan_exit(const config::Stream& stream, Flow& flow, Node node);
 
+    class JoinColumns;
+    struct MatchPlan;
+    void plan_join(size_t stream);
+    [[nodiscard]] std::optional<MatchPlan> plan_match(const config::Join& join, StageId id,
+                                                      std::array<std::vector<Flow>, 2>& flows,
+                                                      std::array<std::vector<JoinInputNode>, 2>& inputs);
+    void check_join_key(const config::Join& join, const MatchPlan& match,
+                        const std::array<std::vector<Flow>, 2>& flows);
+    void finish_joins();
+
     // Whether every group of `by` stays on one partition of the flow's source.
     void check_partitioning(const std::vector<config::Text>& by, const config::Mark& mark, const Flow& flow,
                             const std::vector<FieldPath>& paths, bool by_record_key);
@@ -118,10 +136,12 @@ private:
     std::map<std::pair<size_t, size_t>, StageId> stage_of_;  // By stream and step.
     std::vector<std::vector<Origin>> stage_origins_;         // By stage.
     std::vector<size_t> first_source_of_stage_;
+    std::vector<std::unique_ptr<JoinColumns>> join_columns_;
 };
 
 // How a step reads in explain and in the state hash, e.g. "filter status = 'PAID'".
 [[nodiscard]] std::string describe(const config::Step& step);
+[[nodiscard]] std::string describe(const config::Join& join);
 [[nodiscard]] std::string duration_text(int64_t milliseconds);  // "1m30s"
 
 // Fills the explain texts of the graph (explain.cc).

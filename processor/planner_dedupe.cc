@@ -54,6 +54,12 @@ void Planner::plan_top_n(const config::TopNStep& step, size_t step_index, Flow& 
 }
 
 void Planner::plan_hold(const Hold& hold, size_t step_index, Flow& flow, Node node) {
+    if (!flow.shape.sides.empty()) {
+        diagnostics_.error("W0208", hold.mark,
+                           "a step that holds records back cannot hold both sides of a join", "",
+                           "make plain fields of them with a map before");
+        return;
+    }
     bool is_new = false;
     const StageId id = stage_for(step_index, hold.mark, flow, node, is_new);
     if (!hold.window.timezone.empty() && !WindowGrid::zone_exists(hold.window.timezone)) {

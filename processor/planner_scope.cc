@@ -76,38 +76,40 @@ void Shape::set(ShapeField field) {
 
 void Shape::remove(const std::string& name) {
     std::erase_if(fields, [&](const ShapeField& field) { return field.name == name; });
-    if (raw && std::find(removed.begin(), removed.end(), name) == removed.end()) removed.push_back(name);
+    if ((raw || !sides.empty()) && std::find(removed.begin(), removed.end(), name) == removed.end())
+        removed.push_back(name);
 }
 
 Layout Shape::layout() const {
     Layout result;
     result.raw = raw;
     for (const ShapeField& field : fields) result.fields.push_back({field.name, field.slot});
-    result.removed = removed;
+    if (raw) result.removed = removed;
+    result.kept_of = kept_of;
     return result;
 }
 
 FrameId FrameTable::add_source_frame(size_t source) {
     graph_.frames.emplace_back();
-    origins_.push_back({Kind::kSource, source, {}});
+    origins_.push_back({Kind::kSource, source, {}, nullptr});
     return static_cast<FrameId>(graph_.frames.size() - 1);
 }
 
 FrameId FrameTable::add_derived_frame(const Shape& parent) {
     graph_.frames.emplace_back();
-    origins_.push_back({Kind::kDerived, 0, parent});
+    origins_.push_back({Kind::kDerived, 0, parent, nullptr});
     return static_cast<FrameId>(graph_.frames.size() - 1);
 }
 
 FrameId FrameTable::add_result_frame() {
     graph_.frames.emplace_back();
-    origins_.push_back({Kind::kResult, 0, {}});
+    origins_.push_back({Kind::kResult, 0, {}, nullptr});
     return static_cast<FrameId>(graph_.frames.size() - 1);
 }
 
 FrameId FrameTable::add_held_frame(const Shape& parent, size_t held) {
     graph_.frames.emplace_back();
-    origins_.push_back({Kind::kHeld, held, parent});
+    origins_.push_back({Kind::kHeld, held, parent, nullptr});
     return static_cast<FrameId>(graph_.frames.size() - 1);
 }
 
@@ -121,6 +123,29 @@ const FrameTable::Origin& FrameTable::root(FrameId frame) const {
 RecordPlan& FrameTable::record(const Origin& origin) {
     if (origin.kind == Kind::kHeld) return graph_.held[origin.index];
     return graph_.sources[origin.index];
+}
+
+FrameId FrameTable::add_join_frame(JoinNames& names) {
+    graph_.frames.emplace_back();
+    origins_.push_back({Kind::kJoin, 0, {}, &names});
+    return static_cast<FrameId>(graph_.frames.size() - 1);
+}
+
+Layout FrameTable::whole_layout(const Shape& shape) {
+    Layout layout = shape.layout();
+    if (shape.sides.empty()) return layout;
+    layout.kept_of.reset();
+    std::vector<FieldSlot> sides;
+    for (const std::string& side : shape.sides) {
+        const bool removed =
+            std::find(shape.removed.begin(), shape.removed.end(), side) != shape.removed.end();
+        if (removed || shape.find(side) != nullptr) continue;
+        const auto bound = bind(shape, std::span(&side, 1));
+        if (const auto* binding = std::get_if<expr::Scope::Binding>(&bound))
+            sides.push_back({side, binding->slot});
+    }
+    layout.fields.insert(layout.fields.begin(), sides.begin(), sides.end());
+    return layout;
 }
 
 expr::Slot FrameTable::null_slot(FrameId frame) {
@@ -148,10 +173,11 @@ expr::Compiled<expr::Scope::Binding> FrameTable::bind(const Shape& shape, std::s
     if (std::find(removed.begin(), removed.end(), path.front()) != removed.end()) {
         return Binding{null_slot(shape.frame), path.size(), std::nullopt};
     }
-    if (!shape.raw) return no_such_field(shape, path.front());
+    if (!shape.raw && shape.sides.empty()) return no_such_field(shape, path.front());
     if (path.size() > kMaxPathSegments) return expr::CompileError{"a path has at most 64 segments", 0, 1, ""};
 
     const Origin& origin = origins_[shape.frame];
+    if (origin.kind == Kind::kJoin) return origin.names->bind(path);
     if (origin.kind == Kind::kDerived) {
         const Shape parent = origin.parent;
         auto found = bind(parent, path);
@@ -180,7 +206,9 @@ expr::Compiled<expr::Scope::Binding> FrameTable::bind_metadata(FrameId frame, ex
     using Binding = expr::Scope::Binding;
     const Origin& origin = origins_[frame];
     const std::string name = metadata_name(which);
-    if (root(frame).kind == Kind::kResult) {
+    if (origin.kind == Kind::kJoin) return origin.names->bind_metadata(which);
+    const Kind made_by = root(frame).kind;
+    if (made_by == Kind::kResult || (made_by == Kind::kJoin && origin.kind == Kind::kHeld)) {
         return expr::CompileError{name + " belongs to a single record; a window's result has none", 0,
                                   name.size(), "keep it with an aggregate, such as max(" + name + ")"};
     }

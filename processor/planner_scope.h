@@ -26,6 +26,8 @@ struct Shape {
     bool raw = false;  // Members not listed are read from the record.
     std::vector<ShapeField> fields;
     std::vector<std::string> removed;
+    std::vector<std::string> sides;  // A join's result: members not listed are its sides, by these names.
+    std::optional<StageId> kept_of;  // … and the frame is the join's own.
     std::optional<FieldPath> key;  // None: lost on the way …
     std::string key_lost;          // … for this reason, as a clause.
 
@@ -33,6 +35,14 @@ struct Shape {
     void set(ShapeField field);
     void remove(const std::string& name);
     [[nodiscard]] Layout layout() const;
+};
+
+// What names mean in a join's results.
+class JoinNames {
+public:
+    virtual ~JoinNames() = default;
+    virtual expr::Compiled<expr::Scope::Binding> bind(std::span<const std::string> path) = 0;
+    virtual expr::Compiled<expr::Scope::Binding> bind_metadata(expr::Metadata which) = 0;
 };
 
 // Hands out slots of frames and knows how a frame gets at a member of the record.
@@ -45,6 +55,7 @@ public:
     FrameId add_result_frame();                      // A window's results: nothing but its own fields.
     // Kept rows, read again from their records: graph.held[held], which exists.
     FrameId add_held_frame(const Shape& parent, size_t held);
+    FrameId add_join_frame(JoinNames& names);        // Fields of both sides; `names` outlives the table.
 
     expr::Slot new_slot(FrameId frame) { return static_cast<expr::Slot>(graph_.frames[frame].slot_count++); }
     expr::Slot null_slot(FrameId frame);
@@ -53,13 +64,16 @@ public:
 
     expr::Compiled<expr::Scope::Binding> bind(const Shape& shape, std::span<const std::string> path);
     expr::Compiled<expr::Scope::Binding> bind_metadata(FrameId frame, expr::Metadata which);
+    // How the row is written, a join's sides included.
+    [[nodiscard]] Layout whole_layout(const Shape& shape);
 
 private:
-    enum class Kind : uint8_t { kSource, kDerived, kResult, kHeld };
+    enum class Kind : uint8_t { kSource, kDerived, kResult, kHeld, kJoin };
     struct Origin {
         Kind kind;
         size_t index = 0;  // Of the source or HeldPlan.
         Shape parent;
+        JoinNames* names = nullptr;
     };
     // Where the frame's rows come from in the end: kSource or kResult.
     [[nodiscard]] const Origin& root(FrameId frame) const;

@@ -25,8 +25,9 @@ struct WindowQuestion {
 };
 
 // What ends the windows of a step: event time, the wall clock (time: processing), a number of records, or
-// nothing.
-enum class WindowsEnd : uint8_t { kByWatermark, kByClock, kByRecords, kNever };
+// nothing. A join's "window" is a record in its buffers, with the times that a partner may have; event time
+// ends it, too.
+enum class WindowsEnd : uint8_t { kByWatermark, kByClock, kByRecords, kNever, kJoin };
 
 // The times at which something happens to it are those of the watermark, or of the wall clock.
 struct OpenWindow {

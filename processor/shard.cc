@@ -201,7 +201,8 @@ public:
             const Stage& stage = plan_.graph->stages[id];
             if (stage.stream != question.stream) continue;
             windows.clear();
-            for (const std::string& key : group_keys_of(question.key, stage.by.size()))
+            const size_t columns = stage.join ? stage.join->key_count : stage.by.size();
+            for (const std::string& key : group_keys_of(question.key, columns))
                 executor_.stage(id).append_open(key, windows);
             for (const OpenWindow& window : windows)
                 out.push_back({id_, stage_name(stage), windows_end(stage), stage.window.count, window});
@@ -218,13 +219,15 @@ public:
 
 private:
     static WindowsEnd windows_end(const Stage& stage) {
+        if (stage.join) return WindowsEnd::kJoin;
         if (stage.limit > 0 || stage.window.kind == config::Window::Kind::kNone) return WindowsEnd::kNever;
         if (stage.window.kind == config::Window::Kind::kCount) return WindowsEnd::kByRecords;
         return stage.window.time == config::Window::Time::kProcessing ? WindowsEnd::kByClock
                                                                       : WindowsEnd::kByWatermark;
     }
     std::string stage_name(const Stage& stage) const {
-        return plan_.stream_names[stage.stream] + ".steps[" + std::to_string(stage.step_index) + "]";
+        return plan_.stream_names[stage.stream] +
+               (stage.step_index ? ".steps[" + std::to_string(*stage.step_index) + "]" : ".join");
     }
 
     static std::vector<size_t> sources_of_topics(const Plan& plan) {

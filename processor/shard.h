@@ -54,7 +54,7 @@ struct PartitionStatus {
 };
 
 struct StageStatus {
-    std::string stream;  // "per_minute.steps[1]"
+    std::string stream;  // "per_minute.steps[1]", "paid.join"
     size_t stream_index = 0;
     EventTime watermark = kNoTime;
     bool ticking = false;  // All its partitions are idle and event time goes on by the clock.
@@ -63,8 +63,8 @@ struct StageStatus {
     WindowsEnd windows_end = WindowsEnd::kByWatermark;
     int64_t window_records = 0;  // kByRecords: so many fill one.
     uint64_t open_windows = 0;   // Sessions, and what else records make, one by one.
-    uint64_t groups = 0;
-    uint64_t records = 0;  // In them.
+    uint64_t groups = 0;         // Or records in the buffers of a join.
+    uint64_t records = 0;        // In all of them.
     uint64_t state_bytes = 0;
     // The window that the stage's clock does something about next, and when; kEndOfTime: none.
     OpenWindow next;
@@ -138,7 +138,7 @@ public:
     [[nodiscard]] bool align();
     void append_held(std::vector<TopicPartition>& out) const;
 
-    // The ledger: adds how many records each stream's windows hold; `counting`: by a look at every group.
+    // The ledger: adds how many records each stream's state holds; `counting`: by a look at every one.
     void add_records(std::span<uint64_t> by_stream, bool counting);
 
     [[nodiscard]] ShardStatus status() const;

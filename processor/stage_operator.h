@@ -45,7 +45,7 @@ public:
     // The open windows of a group.
     virtual void append_open(std::string_view, std::vector<OpenWindow>&) {}
 
-    // The ledger: records in open windows, and the same by a look at every group.
+    // The ledger: records in open windows or buffers, and the same by a look at every one.
     [[nodiscard]] virtual uint64_t records() { return 0; }
     [[nodiscard]] virtual uint64_t count_records() { return 0; }
     [[nodiscard]] virtual uint64_t open_windows() const = 0;

@@ -30,9 +30,25 @@ bool is_word(char c) {
 
 }  // namespace
 
-Compiled<NodePtr> Compiler::compile() {
+std::optional<Metadata> metadata_named(std::string_view name) {
+    for (const MetadataName& entry : kMetadata)
+        if (entry.name == name) return entry.metadata;
+    return std::nullopt;
+}
+
+Compiled<Scope::Binding> bind_name(std::span<const std::string> path, Scope& scope) {
+    const auto metadata = metadata_named(path.front());
+    if (!metadata) return scope.bind(path);
+    if (path.size() > 1 && *metadata != Metadata::kHeaders)
+        return CompileError{fmt::format("{} has no fields", path.front()), 0, path.front().size(), {}};
+    auto bound = scope.bind_metadata(*metadata);
+    if (auto* const binding = std::get_if<Scope::Binding>(&bound)) binding->segments_used = 1;
+    return bound;
+}
+
+Compiled<NodePtr> Compiler::compile(const Json& part) {
     Term root;
-    if (!term(*syntax_.expression, root)) return error_;
+    if (!term(part, root)) return error_;
     return root.node;
 }
 
@@ -148,17 +164,7 @@ bool Compiler::column(const Json& body, Term& out) {
 bool Compiler::bind_path(std::vector<std::string> path, size_t position, size_t length, Term& out) {
     out.position = position;
     out.length = std::max<size_t>(length, 1);
-    Compiled<Scope::Binding> bound = CompileError{};
-    const auto known = std::find_if(kMetadata.begin(), kMetadata.end(),
-                                    [&](const MetadataName& entry) { return entry.name == path.front(); });
-    if (known != kMetadata.end()) {
-        if (path.size() > 1 && known->metadata != Metadata::kHeaders)
-            return fail(fmt::format("{} has no fields", path.front()), position, length);
-        bound = scope_->bind_metadata(known->metadata);
-        if (auto* const binding = std::get_if<Scope::Binding>(&bound)) binding->segments_used = 1;
-    } else {
-        bound = scope_->bind(path);
-    }
+    Compiled<Scope::Binding> bound = bind_name(path, *scope_);
     if (auto* const error = std::get_if<CompileError>(&bound))
         return fail(error->message, position, out.length, error->help);
     const auto& binding = std::get<Scope::Binding>(bound);
@@ -375,6 +381,19 @@ Compiled<Expression> Expression::compile(std::string_view text, Scope& scope) {
     auto compiled = Compiler(*std::get<0>(parsed), scope, nullptr).compile();
     if (auto* const error = std::get_if<CompileError>(&compiled)) return std::move(*error);
     return Expression(std::string(text), std::get<NodePtr>(std::move(compiled)));
+}
+
+Compiled<Expression> Expression::path(std::vector<std::string> path, Scope& scope) {
+    auto bound = bind_name(path, scope);
+    if (auto* const error = std::get_if<CompileError>(&bound)) return std::move(*error);
+    const auto& binding = std::get<Scope::Binding>(bound);
+    std::string text = fmt::format("{}", fmt::join(path, "."));
+    NodePtr node = make_slot(binding.slot, binding.type);
+    if (binding.segments_used < path.size()) {
+        path.erase(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(binding.segments_used));
+        node = make_path(std::move(node), std::move(path));
+    }
+    return Expression(std::move(text), std::move(node));
 }
 
 Compiled<Expression> Expression::literal(std::string_view yaml_scalar) {

@@ -43,11 +43,13 @@ public:
     Compiler(const Syntax& syntax, Scope& scope, Aggregates* aggregates)
         : syntax_(syntax), scope_(&scope), aggregates_(aggregates) {}
 
-    [[nodiscard]] Compiled<NodePtr> compile();
-
-private:
     using Json = rapidjson::Value;
 
+    [[nodiscard]] Compiled<NodePtr> compile() { return compile(*syntax_.expression); }
+    // A part of the expression.
+    [[nodiscard]] Compiled<NodePtr> compile(const Json& part);
+
+private:
     bool term(const Json& json, Term& out);
     bool constant(const Json& body, Term& out);
     bool column(const Json& body, Term& out);

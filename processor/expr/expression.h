@@ -58,6 +58,9 @@ public:
         Metadata which) = 0;  // kHeaders: jsonb object, last value per name wins.
 };
 
+// Binds a name as expressions do: the record's metadata, else the scope's fields.
+[[nodiscard]] Compiled<Scope::Binding> bind_name(std::span<const std::string> path, Scope& scope);
+
 struct EvalContext {
     Arena& arena;                     // Results that need bytes live here.
     int64_t now_us;                   // now(): the epoch's processing time, microseconds since 1970.
@@ -69,6 +72,8 @@ class Node;  // Compiled code; processor/expr/node.h.
 class Expression {
 public:
     static Compiled<Expression> compile(std::string_view text, Scope& scope);
+    // The value of a field, or of the record's metadata, by its path.
+    static Compiled<Expression> path(std::vector<std::string> path, Scope& scope);
     // A literal of YAML's (number or boolean), where map and set take one.
     static Compiled<Expression> literal(std::string_view yaml_scalar);
 

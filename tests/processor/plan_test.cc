@@ -31,6 +31,62 @@ TEST_CASE("keyed_by is followed through map, and its loss is named") {
     CHECK(errors.find("the map does not keep field 'customer.id'") != std::string::npos);
 }
 
+TEST_CASE("a join whose key is not both topics' key is refused with the ways out") {
+    const auto errors = [](const std::string& keys, const std::string& match) {
+        return errors_of("sources:\n  a: {topic: a" + keys + "}\n  b: {topic: b, keyed_by: id}\n" +
+                         "streams: {j: {join: {left: a, right: b, match: \"" + match +
+                         "\", within: 1m}, to: out}}\n");
+    };
+    CHECK(errors(", keyed_by: k", "a.k = b.id").empty());
+    CHECK(errors("", "a._key = b.id AND a.v > b.v").empty());
+    const std::string undeclared = errors("", "a.k = b.id");
+    CHECK(undeclared.find("W0222") != std::string::npos);
+    CHECK(undeclared.find("source 'a' does not say what its topic is keyed by") != std::string::npos);
+    CHECK(undeclared.find("declare `keyed_by: k` and `keyed_by: id`") != std::string::npos);
+    CHECK(undeclared.find("write topics keyed by it") != std::string::npos);
+    CHECK(errors(", keyed_by: k", "a.k = b.other").find("W0222") != std::string::npos);
+    CHECK(errors(", keyed_by: k", "lower(a.k) = b.id").find("W0222") != std::string::npos);
+    CHECK(errors(", keyed_by: k", "a.k > b.id").find("W0223") != std::string::npos);
+    CHECK(errors(", keyed_by: k", "a.k = c.id").find("there is no field 'c' here") != std::string::npos);
+    CHECK(errors(", keyed_by: k", "a.k = b.id AND a.v || 'x'").find("boolean") != std::string::npos);
+    CHECK(errors(", keyed_by: k", "a.k::text = b.id::int").find("different types, text and integer") !=
+          std::string::npos);
+}
+
+TEST_CASE("a join keeps what its results use, and only that is part of the state") {
+    const auto plan = [](const std::string& steps) {
+        return plan_of(kHead + "sources:\n  a: {topic: a, keyed_by: k}\n  b: {topic: b, keyed_by: k}\n" +
+                       "streams: {j: {join: {left: a, right: b, match: a.k = b.k AND b.v > 0, within: 1m}, " +
+                       "steps: [" + steps + "], to: out}}\n");
+    };
+    const auto one = plan("{map: {x: a.x, y: b.y}}");
+    CHECK(one->explain(ExplainFormat::kText).find("keeps      of a: x, for 1m; of b: v, y, for 1m") !=
+          std::string::npos);
+    CHECK(one->state_hash == plan("{map: {y: b.y + 1, z: a.x}}")->state_hash);
+    CHECK(one->state_hash != plan("{map: {x: a.x, y: b.y, z: a.z}}")->state_hash);
+    const auto whole = plan("{filter: a.x > 1}");
+    CHECK(whole->explain(ExplainFormat::kText).find("of a: the whole record, x, for") != std::string::npos);
+}
+
+TEST_CASE("a pair whose condition fails goes to the dead letters with what is kept of it") {
+    World world(kHead +
+                "on_error: {dead_letter: dlq}\n"
+                "sources:\n  a: {topic: a, keyed_by: k, timestamp: t}\n  b: {topic: b, keyed_by: k, "
+                "timestamp: t}\n"
+                "streams: {j: {join: {left: a, right: b, match: a.k = b.k AND a.v / b.v > 1, within: 1s}, "
+                "steps: [{map: {v: a.v}}], to: out}}\n");
+    // What a join cannot take is refused before it changes anything.
+    REQUIRE(world.in("b", "1", R"({"k":1,"t":"1899-12-31T23:59:59Z","v":1})").ok());
+    REQUIRE(world.in("a", "1", R"({"k":1,"t":1000,"v":8})").ok());
+    REQUIRE(world.in("b", "1", R"({"k":1,"t":1000,"v":0})").ok());
+    REQUIRE(world.in("b", "1", R"({"k":1,"t":1000,"v":2})").ok());
+    REQUIRE(world.lines().size() == 3);
+    CHECK(world.lines()[0] == R"(dlq 1 {"k":1,"t":"1899-12-31T23:59:59Z","v":1})");
+    CHECK(world.lines()[1] == R"(dlq <null> {"a.v":8,"b.v":0})");
+    CHECK(world.lines()[2] == R"(out 1 {"v":8})");
+    CHECK(world.imbalance() == "");
+}
+
 TEST_CASE("the record key can always be grouped by") {
     World world(kHead +
                 "sources: {orders: {topic: orders, watermark: 0s}}\n"

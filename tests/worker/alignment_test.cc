@@ -17,12 +17,10 @@ struct Run {
     std::vector<std::string> outputs;
     int64_t largest_drift_ms = 0;
     uint64_t most_open_windows = 0;
+    uint64_t most_records = 0;
 };
 
-Run run(const std::string& align, bool crashes) {
-    sim::TwoTopics world(align);
-    for (int64_t i = 0; i < kFastRecords; ++i) world.append("fast", i * kFastStepMs);
-    for (int64_t i = 0; i < kSlowRecords; ++i) world.append("slow", i * kSlowStepMs);
+Run run(sim::TwoTopics& world, bool crashes) {
     Run result;
     for (int64_t turn = 0; turn < 150; ++turn) {
         world.step(1'000);  // The status is published once a second.
@@ -37,6 +35,7 @@ Run run(const std::string& align, bool crashes) {
                 std::max(result.largest_drift_ms,
                          fast.watermark - std::max(slow.watermark, sim::TwoTopics::base_ms));
         result.most_open_windows = std::max(result.most_open_windows, shard.stages[0].open_windows);
+        result.most_records = std::max(result.most_records, shard.stages[0].records);
     }
     result.outputs = world.outputs();
     CHECK(processor::Ledger(*world.plan).imbalance(world.worker->status().counters) == "");
@@ -44,12 +43,32 @@ Run run(const std::string& align, bool crashes) {
     return result;
 }
 
+Run count(const std::string& align, bool crashes) {
+    sim::TwoTopics world(align);
+    for (int64_t i = 0; i < kFastRecords; ++i) world.append("fast", i * kFastStepMs);
+    for (int64_t i = 0; i < kSlowRecords; ++i) world.append("slow", i * kSlowStepMs);
+    return run(world, crashes);
+}
+
+// Every record of the fast topic has one partner, at its own time.
+Run join(const std::string& align, bool crashes) {
+    sim::TwoTopics world(align, "", sim::kJoined);
+    constexpr int64_t kRatio = kSlowRecords / kFastRecords;
+    for (int64_t i = 0; i < kFastRecords; ++i) world.append("fast", i * kFastStepMs, std::to_string(i));
+    for (int64_t i = 0; i < kSlowRecords; ++i)
+        world.append("slow", i * kSlowStepMs, i % kRatio == 0 ? std::to_string(i / kRatio) : "none");
+    Run result = run(world, crashes);
+    // Which of two completes the pair depends on how far each topic was read.
+    std::sort(result.outputs.begin(), result.outputs.end());
+    return result;
+}
+
 }  // namespace
 
 // Goal: the source that runs ahead is held back, and results do not depend on it.
 TEST_CASE("alignment: a fast topic stays within max_drift and one poll of a slow one") {
-    const Run free = run("", false);
-    const Run aligned = run("align: {max_drift: 30s}\n", false);
+    const Run free = count("", false);
+    const Run aligned = count("align: {max_drift: 30s}\n", false);
     CHECK(free.outputs.size() == 200);
     CHECK(aligned.outputs == free.outputs);
     CHECK(free.largest_drift_ms > 2 * kBoundMs);
@@ -59,9 +78,21 @@ TEST_CASE("alignment: a fast topic stays within max_drift and one poll of a slow
     CHECK(aligned.most_open_windows <= kBoundMs / 10'000 + 2);
 }
 
+TEST_CASE("alignment: the two sides of a join") {
+    const Run free = join("", false);
+    CHECK(free.outputs.size() == kFastRecords);
+    CHECK(free.largest_drift_ms > 2 * kBoundMs);
+    for (const bool crashes : {false, true}) {
+        const Run aligned = join("align: {max_drift: 30s}\n", crashes);
+        CHECK(aligned.outputs == free.outputs);
+        CHECK(aligned.largest_drift_ms <= kBoundMs);
+        CHECK(aligned.most_records < free.most_records);
+    }
+}
+
 TEST_CASE("alignment: crashes while a topic is held back change nothing") {
-    const Run free = run("", false);
-    const Run aligned = run("align: {max_drift: 30s}\n", true);
+    const Run free = count("", false);
+    const Run aligned = count("align: {max_drift: 30s}\n", true);
     CHECK(aligned.outputs == free.outputs);
     CHECK(aligned.largest_drift_ms <= kBoundMs);
 }

@@ -1,4 +1,4 @@
-// One shard that two topics meet in, under the real worker: fast/0 and slow/0, one aggregate over both.
+// One shard that two topics meet in, under the real worker: fast/0 and slow/0, one aggregate or join of both.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -26,21 +26,30 @@ sources:
   fast: {topic: fast, keyed_by: k, timestamp: t, watermark: {max_delay: 1s, idle_timeout: 5s}}
   slow: {topic: slow, keyed_by: k, timestamp: t, watermark: {max_delay: 1s, idle_timeout: 5s}}
 streams:
-  both:
-    from: [fast, slow]
-    steps:
-      - aggregate: {by: k, window: WINDOW, fields: {n: count(*)}}
+  both:BOTH
     to: both
   plain: {from: both, steps: [{filter: n > 0}], to: plain}
 )";
 
+// For TwoTopics' `both`.
+inline constexpr const char* kJoined = R"(
+    join: {left: fast, right: slow, kind: left, match: fast.k = slow.k, within: 10s}
+    steps: [{map: {n: 1, left: fast.t, right: slow.t}}]
+)";
+
+inline std::string counted(const std::string& window) {
+    return "\n    from: [fast, slow]\n    steps:\n      - aggregate: {by: k, window: " + window +
+           ", fields: {n: count(*)}}\n";
+}
+
 class TwoTopics {
 public:
-    // `window`: of the aggregate, with its `emit` if it has one.
-    explicit TwoTopics(const std::string& extra = "", const std::string& window = "{tumbling: 10s}")
+    // `window`: of the aggregate, with its `emit` if it has one. `both`: what is in place of the aggregate.
+    explicit TwoTopics(const std::string& extra = "", const std::string& window = "{tumbling: 10s}",
+                       const std::string& both = "")
         : clock(1'700'000'000'000), broker(clock) {
         std::string text = extra + kTwoTopics;
-        text.replace(text.find("WINDOW"), 6, window);
+        text.replace(text.find("BOTH"), 4, both.empty() ? counted(window) : both);
         auto loaded = config::load_text("two.yaml", text, {});
         if (!loaded.diagnostics.has_errors()) {
             pipeline = loaded.pipeline;

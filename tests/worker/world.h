@@ -69,6 +69,15 @@ streams:
     from: orders
     steps: [{filter: v > 50}]
     to: big
+  pairs:
+    join:
+      left: big
+      right: {from: orders, as: later}
+      kind: left
+      match: big.k = later.k AND later.v > big.v
+      within: {after: 3s}
+    steps: [{map: {k: big.k, t: big.t, v: big.v, later: later.v}}]
+    to: pairs
 )";
 
 inline constexpr int32_t kPartitions = 3;
@@ -94,7 +103,8 @@ public:
         plan = processor::compile(pipeline, loaded.diagnostics);
         INFO(loaded.diagnostics.render("sim.yaml", loaded.source));
         REQUIRE(plan != nullptr);
-        for (const char* const topic : {"orders", "sums", "late", "running", "once", "lasts", "big", "dlq"})
+        for (const char* const topic :
+             {"orders", "sums", "late", "running", "once", "lasts", "big", "pairs", "dlq"})
             broker.create_topic(topic, kPartitions);
         std::vector<std::string> inputs;
         std::vector<std::string> outputs;
@@ -185,7 +195,7 @@ public:
 
     [[nodiscard]] Outputs outputs() {
         Outputs all;
-        for (const char* const topic : {"sums", "late", "big", "dlq"}) {
+        for (const char* const topic : {"sums", "late", "big", "pairs", "dlq"}) {
             auto& lines = all[topic];
             for (int32_t partition = 0; partition < kPartitions; ++partition)
                 for (const auto& record : broker.read(topic, partition))

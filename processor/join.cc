@@ -1,0 +1,397 @@
+#include "processor/join.h"
+
+#include <algorithm>
+
+#include "processor/compact_value.h"
+#include "processor/encode.h"
+#include "processor/executor.h"
+#include "processor/group_key.h"
+#include "processor/group_table.h"
+#include "processor/shard.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr uint8_t kClockVersion = 1;
+constexpr std::string_view kClockKey = "w";
+
+}  // namespace
+
+Join::Join(const Graph& graph, StageId id)
+    : stage_(graph.stages[id]),
+      id_(id),
+      join_(*stage_.join),
+      reach_(join_.rule),
+      as_of_(join_.rule.by == config::Join::By::kAsOf),
+      buffers_{JoinBuffer(reach_.longest_ms(Side::kLeft), join_.rule.keeps_left() || as_of_, stage_.table),
+               JoinBuffer(reach_.longest_ms(Side::kRight), join_.rule.keeps_right(),
+                          stage_.table + kTablesPerSide)} {}
+
+Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNode& input, Batch& batch,
+                        Rows rows) {
+    // Results of a stage before never lets go too late for this one; they come without watermarks.
+    Watermarks::Before before{};
+    const bool can_be_late = !batch.watermarks.empty();
+    if (can_be_late) before = executor.watermarks().before(id_, batch.partition);
+    side_ = static_cast<size_t>(input.side);
+    split_late(batch, rows, can_be_late ? &before : nullptr);
+    if (!rows_.empty()) {
+        WEIR_TRY(evaluate(executor, node, input, batch));
+        encode_keys();
+        matched_.assign(batch.row_count, 0);
+        for (size_t i = 0; i < rows_.size() && !as_of_; ++i) WEIR_TRY(probe(executor, node, batch, i));
+        WEIR_TRY(flush_pairs(executor, node));
+        insert(batch, executor.counters(node.stream));
+    }
+    if (late_.empty()) return {};
+    batch.late_by_ms.resize(batch.row_count);
+    for (const uint32_t row : late_)
+        batch.late_by_ms[row] = before.at(batch.watermarks[row]) - batch.times[row];
+    return tell_late(executor, node, input.late, batch, late_);
+}
+
+void Join::split_late(const Batch& batch, Rows rows, const Watermarks::Before* before) {
+    late_.clear();
+    if (before == nullptr) {
+        rows_.assign(rows.begin(), rows.end());
+        return;
+    }
+    rows_.clear();
+    for (const uint32_t row : rows)
+        (reach_.is_late(before->at(batch.watermarks[row]), batch.times[row]) ? late_ : rows_).push_back(row);
+}
+
+// Everything that can fail for a row is computed before any state changes.
+Result<void> Join::evaluate(Executor& executor, const Node& node, const JoinInputNode& input, Batch& batch) {
+    failures_.assign(batch.row_count, {});
+    bool failed = false;
+    const auto check = [&](const Column& column) {
+        for (const uint32_t row : rows_) {
+            if (!column[row].is_error()) [[likely]]
+                continue;
+            failures_[row] = column[row].bytes();
+            failed = true;
+        }
+    };
+    keys_.resize(input.keys.size());
+    key_scratch_.resize(input.keys.size());
+    for (size_t i = 0; i < input.keys.size(); ++i) {
+        keys_[i] = &executor.evaluate(input.keys[i], batch, rows_, key_scratch_[i]);
+        check(*keys_[i]);
+    }
+    columns_.resize(input.columns.size());
+    column_scratch_.resize(input.columns.size());
+    for (size_t i = 0; i < input.columns.size(); ++i) {
+        Column& scratch = column_scratch_[i];
+        if (input.columns[i]) {
+            columns_[i] = &executor.evaluate(*input.columns[i], batch, rows_, scratch);
+            check(*columns_[i]);
+            continue;
+        }
+        scratch.resize(std::max(scratch.size(), batch.row_count));
+        for (const uint32_t row : rows_) {
+            const MaybeBytes whole = encode_value(input.whole, batch, row, buffer_);
+            const bool own = whole.data() == buffer_.data();
+            scratch[row] =
+                whole.data() == nullptr
+                    ? Value::null()
+                    : Value::of_bytes(input.whole_text ? Type::kText : Type::kJsonb,
+                                      own ? executor.arena().copy(whole) : std::string_view(whole));
+        }
+        columns_[i] = &scratch;
+    }
+    for (const uint32_t row : rows_) {
+        if (batch.times[row] >= JoinBuffer::kFirstTime && batch.times[row] < JoinBuffer::kEndTime) [[likely]]
+            continue;
+        failures_[row] = "event times in a join are from 1900 to 2160";
+        failed = true;
+    }
+    if (!failed) [[likely]]
+        return {};
+    for (const uint32_t row : rows_) {
+        if (failures_[row].data() == nullptr) continue;
+        WEIR_TRY(
+            executor.reject(node, batch, row, input.layout, ErrorName::kExpressionFailed, failures_[row]));
+    }
+    std::erase_if(rows_, [&](uint32_t row) { return failures_[row].data() != nullptr; });
+    return {};
+}
+
+void Join::encode_keys() {
+    key_bytes_.clear();
+    key_ends_.clear();
+    hashes_.clear();
+    for (const uint32_t row : rows_) {
+        const size_t begin = key_bytes_.size();
+        for (const Column* key : keys_) {
+            if ((*key)[row].is_null()) {  // Equals nothing.
+                key_bytes_.resize(begin);
+                break;
+            }
+            append_group_key((*key)[row], key_bytes_);
+        }
+        key_ends_.push_back(key_bytes_.size());
+        hashes_.push_back(hash_group_key(std::string_view(key_bytes_).substr(begin)));
+    }
+}
+
+Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batch, size_t i) {
+    const size_t begin = i == 0 ? 0 : key_ends_[i - 1];
+    const auto key = std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin);
+    if (key.empty()) return {};
+    const uint32_t row = rows_[i];
+    const EventTime time = batch.times[row];
+    const auto side = static_cast<Side>(side_);
+    found_.clear();
+    buffers_[1 - side_].find(key, hashes_[i], reach_.first(side, time), reach_.last(side, time), found_);
+    for (const JoinBuffer::Found& found : found_) {
+        if (pairs_.empty()) results_ = &executor.begin_nested_slice(stage_.frame, kSliceRows);
+        const size_t at = pairs_.size();
+        pairs_.push_back({row, found});
+        results_->times[at] = std::max(time, found.time);
+        fill_windows(*results_, at, time);
+        fill(*results_, at, static_cast<Side>(1 - side_), *found.row);
+        const auto& own = join_.columns[side_];
+        for (size_t column = 0; column < own.size(); ++column)
+            results_->columns[static_cast<size_t>(own[column].slot)][at] = (*columns_[column])[row];
+        if (pairs_.size() == kSliceRows) WEIR_TRY(flush_pairs(executor, node));
+    }
+    return {};
+}
+
+// The key and one side's values of a result.
+void Join::fill(Batch& batch, size_t row, Side side, const JoinBuffer::Row& from) {
+    ByteReader in(from.encoded());
+    ByteReader key(in.bytes());
+    for (size_t i = 0; i < join_.key_count; ++i) batch.columns[i][row] = read_group_key(key);
+    for (const JoinColumn& column : join_.columns[static_cast<size_t>(side)])
+        static_cast<void>(read_compact_value(in, batch.columns[static_cast<size_t>(column.slot)][row]));
+}
+
+void Join::fill_windows(Batch& batch, size_t row, EventTime time) const {
+    if (stage_.window_start < 0) return;
+    batch.columns[static_cast<size_t>(stage_.window_start)][row] = Value::of_int8(reach_.window_start(time));
+    batch.columns[static_cast<size_t>(stage_.window_end)][row] = Value::of_int8(reach_.window_end(time));
+}
+
+Result<void> Join::flush_pairs(Executor& executor, const Node& node) {
+    if (pairs_.empty()) return {};
+    const size_t count = pairs_.size();
+    Batch& batch = *results_;
+    batch.row_count = count;
+    std::fill_n(batch.records.begin(), count, nullptr);
+    result_rows_.resize(count);
+    for (uint32_t row = 0; row < count; ++row) result_rows_[row] = row;
+    StreamCounters& counters = executor.counters(node.stream);
+    for (const expr::Expression& expression : join_.conditions) {
+        const Column& condition = executor.evaluate(expression, batch, result_rows_, condition_);
+        size_t kept = 0;
+        for (const uint32_t row : result_rows_) {
+            const Value& value = condition[row];
+            if (value.type == Type::kBool && value.boolean) {
+                result_rows_[kept++] = row;
+            } else if (value.type != Type::kBool && !value.is_null()) {
+                ++counters.derived;
+                WEIR_TRY(executor.reject(
+                    node, batch, row, join_.layout, ErrorName::kExpressionFailed,
+                    value.is_error() ? value.bytes() : std::string_view("a condition is boolean")));
+            }
+        }
+        result_rows_.resize(kept);
+    }
+    for (const uint32_t row : result_rows_) {
+        matched_[pairs_[row].probe] = 1;
+        buffers_[1 - side_].mark_matched(pairs_[row].found);
+    }
+    pairs_.clear();
+    counters.derived += result_rows_.size();
+    counters.matched += result_rows_.size();
+    return executor.run(stage_.next, result_rows_);
+}
+
+void Join::insert(const Batch& batch, StreamCounters& counters) {
+    JoinBuffer& buffer = buffers_[side_];
+    const bool keeps =
+        side_ == 0 ? join_.rule.keeps_left() : join_.rule.keeps_right();  // Also without a key.
+    counters.buffered += rows_.size();
+    size_t begin = 0;
+    for (size_t i = 0; i < rows_.size(); ++i) {
+        const uint32_t row = rows_[i];
+        const auto key = std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin);
+        begin = key_ends_[i];
+        if (key.empty() && !keeps) {
+            ++counters.expired;
+            continue;
+        }
+        buffer_.clear();
+        for (const Column* column : columns_) append_compact_value((*column)[row], buffer_);
+        buffer.insert(key, hashes_[i], batch.times[row], buffer_, matched_[row] != 0);
+    }
+}
+
+EventTime Join::next_due() {
+    EventTime due = kEndOfTime;
+    for (size_t side = 0; side < 2; ++side) {
+        const EventTime bound = buffers_[side].next_bound();
+        if (bound != kEndOfTime) due = std::min(due, reach_.reaches(static_cast<Side>(side), bound));
+    }
+    return due;
+}
+
+std::optional<OpenWindow> Join::next_window() {
+    for (JoinBuffer& buffer : buffers_) buffer.look();
+    if (entries() == 0) return std::nullopt;
+    OpenWindow all;
+    all.records = static_cast<int64_t>(entries());
+    all.closes_at = next_due();
+    return all;
+}
+
+void Join::append_open(std::string_view key, std::vector<OpenWindow>& out) {
+    for (const Side side : {Side::kLeft, Side::kRight}) {
+        const auto index = static_cast<size_t>(side);
+        std::vector<JoinBuffer::Found> found;
+        buffers_[index].find(key, hash_group_key(key), reach_.bound(side, now_), kEndOfTime, found);
+        for (const JoinBuffer::Found& record : found) {
+            if (out.size() == kMostOpenWindows) return;
+            OpenWindow& window = out.emplace_back();
+            window.start = reach_.first(side, record.time);
+            window.end = reach_.last(side, record.time) + 1;
+            window.records = 1;
+            window.closes_at = reach_.reaches(side, record.time + 1);
+            const bool left = side == Side::kLeft;
+            const bool kept = left ? join_.rule.keeps_left() : join_.rule.keeps_right();
+            if (as_of_ ? left && (kept || nearest(record) != nullptr) : kept && !record.row->matched())
+                window.result_at = window.closes_at;
+        }
+    }
+}
+
+Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
+    static_cast<void>(idle);
+    if (watermark <= now_) return false;
+    now_ = watermark;
+    if (next_due() > watermark) return false;
+    const std::array<EventTime, 2> bounds = {reach_.bound(Side::kLeft, watermark),
+                                             reach_.bound(Side::kRight, watermark)};
+    std::array<JoinBuffer::Found, 2> next;
+    std::array<bool, 2> any;
+    for (size_t side = 0; side < 2; ++side)
+        any[side] = buffers_[side].next_unmatched(bounds[side], next[side]);
+    const auto leaves_at = [&](Side side) {
+        return reach_.reaches(side, next[static_cast<size_t>(side)].time + 1);
+    };
+    StreamCounters& counters = executor.counters(stage_.stream);
+    size_t count = 0;
+    bool changed = false;
+    while (any[0] || any[1]) {
+        const bool left = any[0] && (!any[1] || leaves_at(Side::kLeft) <= leaves_at(Side::kRight));
+        const size_t side = left ? 0 : 1;
+        const JoinBuffer::Found leaving = next[side];
+        any[side] = buffers_[side].next_unmatched(bounds[side], next[side]);
+        const JoinBuffer::Found* const partner = as_of_ ? nearest(leaving) : nullptr;
+        changed = true;
+        if (as_of_ && partner == nullptr && !join_.rule.keeps_left()) continue;
+        if (count == 0) results_ = &executor.begin_slice(stage_.frame, kSliceRows);
+        results_->times[count] = std::max(leaving.time, partner == nullptr ? leaving.time : partner->time);
+        fill_windows(*results_, count, leaving.time);
+        fill(*results_, count, static_cast<Side>(side), *leaving.row);
+        if (partner != nullptr) {
+            fill(*results_, count, Side::kRight, *partner->row);
+        } else {
+            for (const JoinColumn& column : join_.columns[1 - side])
+                results_->columns[static_cast<size_t>(column.slot)][count] = Value::null();
+        }
+        ++(partner == nullptr ? counters.unmatched : counters.matched);
+        if (++count == kSliceRows) {
+            WEIR_TRY(flush_leaving(executor, count));
+            count = 0;
+        }
+    }
+    WEIR_TRY(flush_leaving(executor, count));
+    for (size_t side = 0; side < 2; ++side) {
+        const uint64_t freed = buffers_[side].free(bounds[side]);
+        counters.expired += freed;
+        changed = changed || freed > 0;
+    }
+    return changed;
+}
+
+const JoinBuffer::Found* Join::nearest(const JoinBuffer::Found& left) {
+    const std::string_view key = left.row->key();
+    if (key.empty()) return nullptr;
+    found_.clear();
+    buffers_[1].find(key, hash_group_key(key), reach_.first(Side::kLeft, left.time),
+                     reach_.last(Side::kLeft, left.time), found_);
+    const auto distance = [&](const JoinBuffer::Found& right) {
+        return right.time < left.time ? left.time - right.time : right.time - left.time;
+    };
+    // They are in order: of one time the one that came last, of two equally far ones the earlier.
+    const JoinBuffer::Found* best = nullptr;
+    for (const JoinBuffer::Found& right : found_) {
+        if (best == nullptr || distance(right) < distance(*best) || right.time == best->time) best = &right;
+    }
+    return best;
+}
+
+Result<void> Join::flush_leaving(Executor& executor, size_t count) {
+    if (count == 0) return {};
+    results_->row_count = count;
+    std::fill_n(results_->records.begin(), count, nullptr);
+    result_rows_.resize(count);
+    for (uint32_t row = 0; row < count; ++row) result_rows_[row] = row;
+    executor.counters(stage_.stream).derived += count;
+    return executor.run(stage_.next, result_rows_);
+}
+
+void Join::write_changes(EventTime watermark, state::DeltaWriter& out) {
+    for (JoinBuffer& buffer : buffers_) buffer.write_changes(out);
+    std::string row;
+    put_le<uint8_t>(row, kClockVersion);
+    put_le<int64_t>(row, std::max(watermark, now_));
+    if (row == stored_clock_) return;
+    out.put(stage_.table, kClockKey, row);
+    stored_clock_ = row;
+}
+
+Result<void> Join::restore(uint32_t table, std::string_view key, std::string_view value,
+                           EventTime& watermark) {
+    const Error unreadable{Code::kCorrupt,
+                           "state of " + stage_.step + " is not in a format this version reads"};
+    const uint32_t place = table - stage_.table;
+    if (place == 0 && key == kClockKey) {
+        ByteReader in(value);
+        const auto version = in.le<uint8_t>();
+        const auto clock = in.le<int64_t>();
+        if (in.failed() || !in.done() || version != kClockVersion) return unreadable;
+        stored_clock_ = value;
+        now_ = clock;
+        watermark = clock;
+        for (size_t side = 0; side < 2; ++side)
+            buffers_[side].restore_bound(reach_.bound(static_cast<Side>(side), clock));
+        return {};
+    }
+    // Values are read with every pair later on, unchecked: here is where they are checked.
+    const size_t side = place / kTablesPerSide;
+    const bool partners = place % kTablesPerSide != 0;
+    bool good = side < 2;
+    if (good && !partners) {
+        ByteReader in(value);
+        in.le<uint8_t>();
+        in.varint();
+        in.bytes();
+        Value ignored;
+        for (size_t i = 0; i < join_.columns[side].size() && good; ++i)
+            good = read_compact_value(in, ignored);
+        good = good && in.done() && !in.failed();
+    }
+    good = good && buffers_[side].restore(partners, key, value);
+    return good ? Result<void>{} : Result<void>(unreadable);
+}
+
+void Join::restore_erased(uint32_t table, std::string_view key) {
+    const uint32_t place = table - stage_.table;
+    if (place % kTablesPerSide == 0) buffers_[place / kTablesPerSide].restore_erased(key);
+}
+
+}  // namespace weir::processor

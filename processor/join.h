@@ -1,0 +1,110 @@
+// A join in one shard: a record of either side is paired with those of the other side's buffer that have its
+// key and lie within the interval, then waits in its own side's buffer for those to come. Rules:
+// docs/joins.md.
+//
+//   late      a record more than `grace` behind the stage's watermark before it, or whose window ended so
+//             long before: to `<stream>.late`, or nowhere when nobody reads that, and counted. All other
+//             records find all their partners, however the records of both sides come in turn.
+//   leaving   a record leaves when the watermark has passed its time + how far a partner may be ahead +
+//             grace; on a side that keeps records without a partner it is given then, once.
+//   order     pairs in the order of the records that complete them, each with its partners in order of their
+//             times, then arrival; records without a partner in order of the watermark at which they leave.
+//
+// Stored form: join_buffer.h, and table T, key "w": version(u8) clock(i64).
+//
+// Thread:  the worker that owns the shard.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "processor/counters.h"
+#include "processor/join_buffer.h"
+#include "processor/join_reach.h"
+#include "processor/stage_operator.h"
+#include "processor/watermark.h"
+
+namespace weir::processor {
+
+class Join final : public StageOperator {
+public:
+    Join(const Graph& graph, StageId id);
+
+    // `batch` is the node's.
+    [[nodiscard]] Result<void> take(Executor& executor, const Node& node, const JoinInputNode& input,
+                                    Batch& batch, Rows rows);
+
+    [[nodiscard]] Result<bool> advance(Executor& executor, EventTime watermark, bool idle) override;
+    [[nodiscard]] Result<void> finish_epoch(Executor&) override { return {}; }
+    [[nodiscard]] EventTime next_due() override;
+    [[nodiscard]] EventTime clock() const override { return now_; }
+    // The whole of both buffers, as of which something leaves next.
+    [[nodiscard]] std::optional<OpenWindow> next_window() override;
+    // A key's records, each with the times that a partner may have.
+    void append_open(std::string_view key, std::vector<OpenWindow>& out) override;
+    [[nodiscard]] uint64_t records() override { return entries(); }
+    [[nodiscard]] uint64_t count_records() override {
+        return buffers_[0].count_rows() + buffers_[1].count_rows();
+    }
+    [[nodiscard]] uint64_t open_windows() const override { return 0; }
+    [[nodiscard]] uint64_t entries() const override { return buffers_[0].rows() + buffers_[1].rows(); }
+    [[nodiscard]] uint64_t bytes() const override { return buffers_[0].bytes() + buffers_[1].bytes(); }
+    void write_changes(EventTime watermark, state::DeltaWriter& out) override;
+    [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
+                                       EventTime& watermark) override;
+    void restore_erased(uint32_t table, std::string_view key) override;
+
+private:
+    struct Pair {
+        uint32_t probe;  // Row of the slice.
+        JoinBuffer::Found found;
+    };
+
+    void split_late(const Batch& batch, Rows rows, const Watermarks::Before* before);
+    [[nodiscard]] Result<void> evaluate(Executor& executor, const Node& node, const JoinInputNode& input,
+                                        Batch& batch);
+    void encode_keys();
+    // Pairs row i of rows_ with the other side's buffer.
+    [[nodiscard]] Result<void> probe(Executor& executor, const Node& node, const Batch& batch, size_t i);
+    [[nodiscard]] Result<void> flush_pairs(Executor& executor, const Node& node);
+    void insert(const Batch& batch, StreamCounters& counters);
+    void fill(Batch& batch, size_t row, Side side, const JoinBuffer::Row& from);
+    void fill_windows(Batch& batch, size_t row, EventTime time) const;
+    // The right record for a left one that leaves; null: there is none.
+    [[nodiscard]] const JoinBuffer::Found* nearest(const JoinBuffer::Found& left);
+    [[nodiscard]] Result<void> flush_leaving(Executor& executor, size_t count);
+
+    const Stage& stage_;
+    const StageId id_;
+    const JoinPlan& join_;
+    const JoinReach reach_;
+    const bool as_of_;
+    std::array<JoinBuffer, 2> buffers_;
+    EventTime now_ = kNoTime;
+    std::string stored_clock_;
+
+    // Of the slice that is taken:
+    size_t side_ = 0;
+    std::vector<uint32_t> rows_;
+    std::vector<uint32_t> late_;
+    std::vector<const Column*> keys_;
+    std::vector<Column> key_scratch_;
+    std::vector<const Column*> columns_;
+    std::vector<Column> column_scratch_;
+    std::vector<std::string_view> failures_;  // By row; data() is null for good rows.
+    std::string key_bytes_;                   // Of all rows of rows_, one after the other …
+    std::vector<size_t> key_ends_;            // … up to here; empty: NULL.
+    std::vector<uint64_t> hashes_;
+    std::vector<uint8_t> matched_;  // By row.
+    std::vector<JoinBuffer::Found> found_;
+    Batch* results_ = nullptr;
+    std::vector<Pair> pairs_;  // The rows of `results_`.
+    std::vector<uint32_t> result_rows_;
+    std::vector<uint32_t> all_rows_;
+    Column condition_;
+    std::string buffer_;
+};
+
+}  // namespace weir::processor

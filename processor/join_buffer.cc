@@ -1,0 +1,367 @@
+#include "processor/join_buffer.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "processor/group_table.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr int64_t kPanes = 16;
+constexpr int64_t kNarrowestMs = 2'000;
+constexpr int64_t kWidestMs = int64_t{1} << 31;
+constexpr EventTime kOrigin = 1'767'225'600'000;  // 2026-01-01, in the middle of the times that are taken.
+constexpr size_t kFirstSlots = 16;
+constexpr size_t kFirstBlock = 1 << 10;
+constexpr size_t kLargestBlock = 64 << 10;
+constexpr uint8_t kFoundPartner = 1;
+constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
+
+int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+
+void append_key(EventTime start, uint32_t sequence, std::string& out) {
+    append_prefix(start, out);
+    for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(sequence >> shift));
+}
+
+}  // namespace
+
+std::string_view JoinBuffer::Row::key() const {
+    ByteReader in(encoded());
+    return in.bytes();
+}
+
+JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, uint32_t table)
+    : width_ms_(std::clamp(keep_ms / kPanes, kNarrowestMs, kWidestMs)),
+      origin_(kOrigin / width_ms_),
+      keeps_(keeps),
+      table_(table) {}
+
+int32_t JoinBuffer::number_of(EventTime time) const {
+    return static_cast<int32_t>(floor_div(time, width_ms_) - origin_);
+}
+
+EventTime JoinBuffer::start_of(int32_t number) const { return (number + origin_) * width_ms_; }
+
+size_t JoinBuffer::row_bytes(size_t size) {
+    return (sizeof(Row) + size + alignof(Row) - 1) / alignof(Row) * alignof(Row);
+}
+
+const JoinBuffer::Slot* JoinBuffer::find_slot(std::string_view key, uint64_t hash) const {
+    if (slots_.empty()) return nullptr;
+    const size_t mask = slots_.size() - 1;
+    const auto tag = static_cast<uint32_t>(hash >> 32);
+    for (size_t at = hash & mask; slots_[at].head != nullptr; at = (at + 1) & mask) {
+        const Slot& slot = slots_[at];
+        if (slot.hash == tag && exists(slot.pane) && slot.head->key() == key) return &slot;
+    }
+    return nullptr;
+}
+
+void JoinBuffer::find(std::string_view key, uint64_t hash, EventTime first, EventTime last,
+                      std::vector<Found>& out) const {
+    const Slot* const slot = find_slot(key, hash);
+    if (slot == nullptr) return;
+    const size_t before = out.size();
+    int32_t pane = slot->pane;
+    for (Row* row = slot->head; row != nullptr && exists(pane);) {
+        const EventTime time = start_of(pane) + row->after_start;
+        if (time >= first && time <= last) out.push_back({row, time});
+        pane = row->next_pane;
+        row = row->next;
+    }
+    if (out.size() - before < 2) return;
+    const auto begin = out.begin() + static_cast<ptrdiff_t>(before);
+    std::sort(begin, out.end(), [](const Found& a, const Found& b) {
+        return a.time != b.time ? a.time < b.time : a.row->sequence < b.row->sequence;
+    });
+}
+
+JoinBuffer::Row& JoinBuffer::add_row(Pane& pane, size_t size) {
+    const size_t bytes = row_bytes(size);
+    if (pane.blocks.empty() || pane.blocks.back().size - pane.blocks.back().used < bytes) {
+        const size_t usual =
+            pane.blocks.empty() ? kFirstBlock : std::min(2 * pane.blocks.back().size, kLargestBlock);
+        Block& block = pane.blocks.emplace_back();
+        block.size = std::max(usual, bytes);
+        block.memory = std::make_unique_for_overwrite<char[]>(block.size);
+    }
+    Block& block = pane.blocks.back();
+    auto* const row = new (block.memory.get() + block.used) Row;
+    block.used += bytes;
+    row->size = static_cast<uint32_t>(size);
+    row->sequence = pane.rows++;
+    ++rows_;
+    return *row;
+}
+
+JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, size_t& at) {
+    if (at == block.used) return nullptr;
+    auto* const row = std::launder(reinterpret_cast<Row*>(block.memory.get() + at));
+    at += row_bytes(row->encoded().size());
+    return row;
+}
+
+void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values,
+                        bool matched) {
+    const int32_t number = number_of(time);
+    Pane& pane = panes_[number];
+    length_.clear();
+    put_varint(length_, key.size());
+    const size_t size = length_.size() + key.size() + values.size();
+    WEIR_CHECK(size < Row::kMatched, "a record of a join is too large");
+    Row& row = add_row(pane, size);
+    char* to = reinterpret_cast<char*>(&row + 1);
+    for (const std::string_view part : {std::string_view(length_), key, values}) {
+        std::copy(part.begin(), part.end(), to);
+        to += part.size();
+    }
+    row.after_start = static_cast<uint32_t>(time - start_of(number));
+    if (matched) row.size |= Row::kMatched;
+    if (!key.empty()) link(row, number, hash);
+    if (pane.telling && !matched) push_waiting(pane, row);
+}
+
+void JoinBuffer::link(Row& row, int32_t pane, uint64_t hash) {
+    if (4 * (used_slots_ + 1) > 3 * slots_.size()) make_room();
+    const std::string_view key = row.key();
+    const size_t mask = slots_.size() - 1;
+    const auto tag = static_cast<uint32_t>(hash >> 32);
+    Slot* unused = nullptr;
+    size_t at = hash & mask;
+    for (; slots_[at].head != nullptr; at = (at + 1) & mask) {
+        Slot& slot = slots_[at];
+        if (!exists(slot.pane)) {
+            if (unused == nullptr) unused = &slot;
+            continue;
+        }
+        if (slot.hash != tag || slot.head->key() != key) continue;
+        // Newer panes before older ones, so that the end of what exists is the end of the list.
+        if (pane >= slot.pane) {
+            row.next = slot.head;
+            row.next_pane = slot.pane;
+            slot.head = &row;
+            slot.pane = pane;
+            return;
+        }
+        Row* before = slot.head;
+        while (before->next != nullptr && exists(before->next_pane) && before->next_pane > pane)
+            before = before->next;
+        row.next = before->next;
+        row.next_pane = before->next_pane;
+        before->next = &row;
+        before->next_pane = pane;
+        return;
+    }
+    if (unused == nullptr) {
+        unused = &slots_[at];
+        ++used_slots_;
+    }
+    *unused = {&row, tag, pane};
+}
+
+// Leaves out the keys whose panes are gone; grows when that is not enough.
+void JoinBuffer::make_room() {
+    size_t live = 0;
+    for (const Slot& slot : slots_)
+        if (slot.head != nullptr && exists(slot.pane)) ++live;
+    size_t size = std::max(kFirstSlots, slots_.size());
+    if (2 * (live + 1) > size) size *= 2;
+    while (size > kFirstSlots && 8 * (live + 1) < size) size /= 2;
+    const std::vector<Slot> before = std::exchange(slots_, std::vector<Slot>(size));
+    for (const Slot& slot : before) {
+        if (slot.head == nullptr || !exists(slot.pane)) continue;
+        size_t at = hash_group_key(slot.head->key()) & (size - 1);
+        while (slots_[at].head != nullptr) at = (at + 1) & (size - 1);
+        slots_[at] = slot;
+    }
+    used_slots_ = live;
+}
+
+void JoinBuffer::mark_matched(const Found& found) {
+    if (found.row->matched()) return;
+    found.row->size |= Row::kMatched;
+    if (keeps_) marked_.push_back(found);
+}
+
+void JoinBuffer::push_waiting(Pane& pane, Row& row) {
+    pane.waiting.push_back({row.after_start, row.sequence, &row});
+    std::push_heap(pane.waiting.begin(), pane.waiting.end(), Waiting::later);
+}
+
+JoinBuffer::Row* JoinBuffer::pop_waiting(Pane& pane) {
+    Row* const row = pane.waiting.front().row;
+    std::pop_heap(pane.waiting.begin(), pane.waiting.end(), Waiting::later);
+    pane.waiting.pop_back();
+    return row;
+}
+
+void JoinBuffer::start_telling(Pane& pane, EventTime start) const {
+    if (pane.telling) return;
+    pane.telling = true;
+    for (const Block& block : pane.blocks) {
+        size_t at = 0;
+        while (Row* const row = next_in_block(block, at))
+            if (!row->matched() && start + row->after_start >= told_before_) push_waiting(pane, *row);
+    }
+}
+
+void JoinBuffer::look() {
+    if (!keeps_ || panes_.empty()) return;
+    auto& [number, pane] = *panes_.begin();
+    start_telling(pane, start_of(number));
+    while (!pane.waiting.empty() && pane.waiting.front().row->matched()) pop_waiting(pane);
+}
+
+EventTime JoinBuffer::next_bound() {
+    if (panes_.empty()) return kEndOfTime;
+    const auto& [number, pane] = *panes_.begin();
+    const EventTime start = start_of(number);
+    const EventTime end = start + width_ms_;
+    if (!keeps_) return end;
+    if (!pane.telling) return told_before_ == kEndOfTime ? kEndOfTime : std::max(start, told_before_) + 1;
+    return pane.waiting.empty() ? end : start + pane.waiting.front().after_start + 1;
+}
+
+bool JoinBuffer::next_unmatched(EventTime bound, Found& out) {
+    if (!keeps_) return false;
+    for (auto& [number, pane] : panes_) {
+        const EventTime start = start_of(number);
+        if (start >= bound) return false;
+        start_telling(pane, start);
+        while (!pane.waiting.empty() && start + pane.waiting.front().after_start < bound) {
+            Row* const row = pop_waiting(pane);
+            if (row->matched()) continue;
+            out = {row, start + row->after_start};
+            return true;
+        }
+    }
+    return false;
+}
+
+JoinBuffer::Panes::iterator JoinBuffer::drop(Panes::iterator pane) {
+    rows_ -= pane->second.rows;
+    return panes_.erase(pane);
+}
+
+uint64_t JoinBuffer::free(EventTime bound) {
+    told_before_ = std::max(told_before_, bound);
+    const uint64_t before = rows_;
+    for (auto pane = panes_.begin(); pane != panes_.end();) {
+        const EventTime start = start_of(pane->first);
+        if (start + width_ms_ > bound) break;
+        if (pane->second.written_rows > 0) erased_.push_back(start);
+        pane = drop(pane);
+    }
+    const EventTime limited = std::clamp(bound, kFirstTime, kEndTime);
+    oldest_ = std::max(oldest_, number_of(limited));
+    std::erase_if(marked_, [&](const Found& found) { return !exists(number_of(found.time)); });
+    return before - rows_;
+}
+
+uint64_t JoinBuffer::count_rows() const {
+    uint64_t count = 0;
+    for (const auto& [number, pane] : panes_) {
+        for (const Block& block : pane.blocks) {
+            size_t at = 0;
+            while (next_in_block(block, at) != nullptr) ++count;
+        }
+    }
+    return count;
+}
+
+size_t JoinBuffer::bytes() const {
+    size_t total = slots_.capacity() * sizeof(Slot);
+    for (const auto& [number, pane] : panes_) {
+        total += sizeof(Panes::value_type) + pane.blocks.capacity() * sizeof(Block) +
+                 pane.waiting.capacity() * sizeof(Waiting) + pane.restored.capacity() * sizeof(Row*);
+        for (const Block& block : pane.blocks) total += block.size;
+    }
+    return total;
+}
+
+void JoinBuffer::write_changes(state::DeltaWriter& out) {
+    std::string key;
+    std::string value;
+    for (const EventTime start : erased_) {
+        key.clear();
+        append_prefix(start, key);
+        out.erase_prefix(table_, key);
+        if (keeps_) out.erase_prefix(table_ + 1, key);
+    }
+    erased_.clear();
+    // A row that is new carries its flag itself.
+    for (const Found& found : marked_) {
+        if (found.row->sequence >= panes_.find(number_of(found.time))->second.written_rows) continue;
+        key.clear();
+        append_key(start_of(number_of(found.time)), found.row->sequence, key);
+        out.put(table_ + 1, key, "");
+    }
+    marked_.clear();
+    for (auto& [number, pane] : panes_) {
+        pane.restored = {};
+        const EventTime start = start_of(number);
+        for (; pane.written_block < pane.blocks.size(); ++pane.written_block, pane.written_used = 0) {
+            const Block& block = pane.blocks[pane.written_block];
+            while (Row* const row = next_in_block(block, pane.written_used)) {
+                key.clear();
+                append_key(start, row->sequence, key);
+                value.clear();
+                value.push_back(static_cast<char>(row->matched() ? kFoundPartner : 0));
+                put_varint(value, row->after_start);
+                value.append(row->encoded());
+                out.put(table_, key, value);
+            }
+            if (pane.written_block + 1 == pane.blocks.size()) break;
+        }
+        pane.written_rows = pane.rows;
+    }
+}
+
+bool JoinBuffer::restore(bool partner_table, std::string_view key, std::string_view value) {
+    if (key.size() != kKeyBytes) return false;
+    const EventTime start = read_prefix(key);
+    uint32_t sequence = 0;
+    for (size_t i = kPrefixBytes; i < kKeyBytes; ++i) sequence = sequence << 8 | static_cast<uint8_t>(key[i]);
+    if (start < kFirstTime - width_ms_ || start >= kEndTime) return false;
+    const int32_t number = number_of(start);
+    if (start_of(number) != start) return false;
+    Pane& pane = panes_[number];
+    if (partner_table) {
+        if (!value.empty() || sequence >= pane.restored.size()) return false;
+        pane.restored[sequence]->size |= Row::kMatched;
+        return true;
+    }
+    ByteReader in(value);
+    const auto flags = in.le<uint8_t>();
+    const uint64_t after_start = in.varint();
+    const std::string_view row = in.take(in.remaining());
+    ByteReader row_in(row);
+    const std::string_view row_key = row_in.bytes();
+    if (in.failed() || row_in.failed() || flags > kFoundPartner || sequence != pane.rows ||
+        after_start >= static_cast<uint64_t>(width_ms_))
+        return false;
+    insert(row_key, hash_group_key(row_key), start + static_cast<int64_t>(after_start),
+           row_in.take(row_in.remaining()), (flags & kFoundPartner) != 0);
+    const Block& block = pane.blocks.back();
+    pane.written_block = pane.blocks.size() - 1;
+    pane.written_used = block.used;
+    pane.written_rows = pane.rows;
+    pane.restored.push_back(
+        std::launder(reinterpret_cast<Row*>(block.memory.get() + block.used - row_bytes(row.size()))));
+    return true;
+}
+
+void JoinBuffer::restore_erased(std::string_view prefix) {
+    if (prefix.size() != kPrefixBytes) return;
+    const int32_t number = number_of(read_prefix(prefix));
+    oldest_ = std::max(oldest_, number + 1);
+    const auto pane = panes_.find(number);
+    if (pane != panes_.end()) drop(pane);
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,148 @@
+// The records of one side of a join that may still find a partner. A record is one row in a block of its
+// pane, a slice of event time: a short header, its key and the columns that results need, in the form in
+// which they are stored. An index leads from a key to its newest row, each row to the next older one of its
+// key. A pane is freed as a whole; what still points into it is known by its number and not followed. There
+// is no heap object per record.
+//
+// Stored form, tables T and T + 1:
+//   T      key prefix sequence(u32, big-endian)    value flags(u8; 1: found a partner) time(varint, after the
+//                                                        pane's start) row
+//   T + 1  the same key, empty value               it found a partner after it was stored; only where that
+//                                                  counts
+//   prefix := start of the pane, as in group_table.h; row := key(length varint, bytes; empty: NULL) values
+//
+// Bounds:  event times from 1900 to 2160 (kFirstTime, kEndTime), so that a pane's number fits in 32 bits.
+// Thread:  the worker that owns the shard.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "state/delta.h"
+
+namespace weir::processor {
+
+class JoinBuffer {
+public:
+    static constexpr EventTime kFirstTime = -2'208'988'800'000;  // 1900-01-01
+    static constexpr EventTime kEndTime = 5'995'814'400'000;     // 2160-01-01
+
+    struct Row {
+        Row* next = nullptr;  // The next older row of the key, if its pane still exists.
+        int32_t next_pane = 0;
+        uint32_t size = 0;  // Of the encoded row; the highest bit: found a partner.
+        uint32_t after_start = 0;
+        uint32_t sequence = 0;  // In the pane.
+
+        static constexpr uint32_t kMatched = uint32_t{1} << 31;
+        [[nodiscard]] bool matched() const { return (size & kMatched) != 0; }
+        [[nodiscard]] std::string_view encoded() const {
+            return {reinterpret_cast<const char*>(this + 1), size & ~kMatched};
+        }
+        // Empty: NULL, which equals nothing.
+        [[nodiscard]] std::string_view key() const;
+    };
+    struct Found {
+        Row* row;
+        EventTime time;
+    };
+
+    // `keeps`: records without a partner are asked for when they leave. Panes are so wide that a record that
+    // is kept for `keep_ms` passes through about sixteen.
+    JoinBuffer(int64_t keep_ms, bool keeps, uint32_t table);
+
+    // Appends the key's records from `first` to `last`, both included, in order of their times, then arrival.
+    void find(std::string_view key, uint64_t hash, EventTime first, EventTime last,
+              std::vector<Found>& out) const;
+    // An empty key is NULL. `values` are the row's, behind the key.
+    void insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values, bool matched);
+    void mark_matched(const Found& found);
+
+    // The earliest bound at which next_unmatched() or free() has something to do, perhaps an earlier one
+    // before look(); kEndOfTime: none.
+    [[nodiscard]] EventTime next_bound();
+    void look();
+    // The next record older than `bound` that found no partner, in order of their times, then arrival; each
+    // is told once. Valid until free().
+    [[nodiscard]] bool next_unmatched(EventTime bound, Found& out);
+    // Frees panes that end at `bound` or before; the number of records that were in them.
+    uint64_t free(EventTime bound);
+    // What is older was told before the restart.
+    void restore_bound(EventTime bound) { told_before_ = bound; }
+
+    [[nodiscard]] uint64_t rows() const { return rows_; }
+    [[nodiscard]] uint64_t count_rows() const;  // The same, one by one.
+    [[nodiscard]] size_t bytes() const;
+
+    void write_changes(state::DeltaWriter& out);
+    // False when the bytes are not what write_changes() writes.
+    [[nodiscard]] bool restore(bool partner_table, std::string_view key, std::string_view value);
+    void restore_erased(std::string_view prefix);
+
+private:
+    struct Block {
+        std::unique_ptr<char[]> memory;
+        size_t size = 0;
+        size_t used = 0;
+    };
+    struct Waiting {  // To be told when its time comes.
+        uint32_t after_start;
+        uint32_t sequence;
+        Row* row;
+
+        [[nodiscard]] static bool later(const Waiting& a, const Waiting& b) {
+            return a.after_start != b.after_start ? a.after_start > b.after_start : a.sequence > b.sequence;
+        }
+    };
+    struct Pane {
+        std::vector<Block> blocks;
+        uint32_t rows = 0;
+        uint32_t written_rows = 0;  // So many are stored, all before this place.
+        size_t written_block = 0;
+        size_t written_used = 0;
+        bool telling = false;          // `waiting` is in use:
+        std::vector<Waiting> waiting;  // a heap, the oldest first.
+        std::vector<Row*> restored;    // By sequence, until the first write.
+    };
+    using Panes = std::map<int32_t, Pane>;
+    struct Slot {
+        Row* head = nullptr;
+        uint32_t hash = 0;
+        int32_t pane = 0;
+    };
+
+    [[nodiscard]] int32_t number_of(EventTime time) const;
+    [[nodiscard]] EventTime start_of(int32_t number) const;
+    [[nodiscard]] bool exists(int32_t pane) const { return pane >= oldest_; }
+    [[nodiscard]] const Slot* find_slot(std::string_view key, uint64_t hash) const;
+    [[nodiscard]] Row& add_row(Pane& pane, size_t size);
+    void link(Row& row, int32_t pane, uint64_t hash);
+    void make_room();
+    void start_telling(Pane& pane, EventTime start) const;
+    static void push_waiting(Pane& pane, Row& row);
+    static Row* pop_waiting(Pane& pane);
+    static Row* next_in_block(const Block& block, size_t& at);
+    [[nodiscard]] static size_t row_bytes(size_t size);
+    Panes::iterator drop(Panes::iterator pane);
+
+    const int64_t width_ms_;
+    const int64_t origin_;
+    const bool keeps_;
+    const uint32_t table_;
+    Panes panes_;
+    std::vector<Slot> slots_;  // Open addressing, linear probing; a power of two, at most 3/4 full.
+    size_t used_slots_ = 0;    // Also of keys whose panes are gone.
+    int32_t oldest_ = INT32_MIN;
+    uint64_t rows_ = 0;
+    EventTime told_before_ = kNoTime;
+    std::vector<EventTime> erased_;  // Stored panes freed in this epoch, by start.
+    std::vector<Found> marked_;      // Rows that found a partner in this epoch, where that counts.
+    std::string length_;
+};
+
+}  // namespace weir::processor

@@ -1,0 +1,56 @@
+#include "processor/join_reach.h"
+
+#include <algorithm>
+
+#include "processor/watermark.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr int64_t kLongestClockChangeMs = 2 * 3'600'000;  // What a day in a time zone may have beyond 24 h.
+
+}  // namespace
+
+JoinReach::JoinReach(const config::Join& rule)
+    : windowed_(rule.by == config::Join::By::kWindow), grace_ms_(rule.grace_ms) {
+    if (windowed_) {
+        grid_ = WindowGrid(rule.window);
+        const int64_t longest =
+            rule.window.size_ms + (rule.window.timezone.empty() ? 0 : kLongestClockChangeMs) + grace_ms_;
+        keep_ms_ = {longest, longest};
+        behind_ms_ = longest;
+        return;
+    }
+    back_ms_ = {rule.before_ms, rule.after_ms};
+    ahead_ms_ = {rule.after_ms, rule.before_ms};
+    keep_ms_ = {ahead_ms_[0] + grace_ms_, ahead_ms_[1] + grace_ms_};
+    const bool as_of = rule.by == config::Join::By::kAsOf;
+    // A left record looks for its partner when it leaves: it must still be there.
+    if (as_of) keep_ms_[1] = ahead_ms_[0] + back_ms_[0] + grace_ms_;
+    behind_ms_ = grace_ms_ + std::max(rule.keeps_left() || as_of ? ahead_ms_[0] : 0,
+                                      rule.keeps_right() ? ahead_ms_[1] : 0);
+}
+
+EventTime JoinReach::first(Side side, EventTime time) const {
+    return windowed_ ? window_start(time) : time - back_ms_[static_cast<size_t>(side)];
+}
+
+EventTime JoinReach::last(Side side, EventTime time) const {
+    return windowed_ ? window_end(time) - 1 : time + ahead_ms_[static_cast<size_t>(side)];
+}
+
+bool JoinReach::is_late(EventTime watermark, EventTime time) const {
+    return (windowed_ ? bound(Side::kLeft, watermark) : Watermarks::less(watermark, grace_ms_)) > time;
+}
+
+EventTime JoinReach::bound(Side side, EventTime watermark) const {
+    if (!windowed_) return Watermarks::less(watermark, keep_ms_[static_cast<size_t>(side)]);
+    const EventTime closed = Watermarks::less(watermark, grace_ms_);
+    return closed == kNoTime || closed == kEndOfTime ? closed : window_start(closed);
+}
+
+EventTime JoinReach::reaches(Side side, EventTime bound) const {
+    return windowed_ ? window_end(bound - 1) + grace_ms_ : bound + keep_ms_[static_cast<size_t>(side)];
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,435 @@
+// Joins in the plan: the key out of `match`, whether it keeps pairs on one partition, and which values of
+// each side the results need.
+#include <algorithm>
+#include <set>
+
+#include "processor/expr/match.h"
+#include "processor/join_reach.h"
+#include "processor/planner.h"
+
+namespace weir::processor {
+namespace {
+
+expr::CompileError no_such_side(const std::string& name, const std::vector<std::string>& sides) {
+    expr::CompileError error;
+    error.message = "there is no field '" + name + "' here";
+    error.length = name.size();
+    error.help = "fields of a join begin with its sides: " + sides[0] + ".… or " + sides[1] + ".…";
+    return error;
+}
+
+// The names of one side, as they are in the rows that feed it.
+class SideScope final : public expr::Scope {
+public:
+    SideScope(FrameTable& frames, const Shape& shape, const std::vector<std::string>& sides, Side side)
+        : inner_(frames, shape), sides_(sides), side_(sides[static_cast<size_t>(side)]) {}
+
+    expr::Compiled<Binding> bind(std::span<const std::string> path) override {
+        if (path.front() != side_) return no_such_side(path.front(), sides_);
+        if (path.size() == 1)
+            return expr::CompileError{"a side as a whole is no key", 0, side_.size(), "compare its fields"};
+        auto bound = expr::bind_name(path.subspan(1), inner_);
+        if (auto* const binding = std::get_if<Binding>(&bound)) ++binding->segments_used;
+        return bound;
+    }
+    expr::Compiled<Binding> bind_metadata(expr::Metadata which) override {
+        static_cast<void>(which);
+        return no_such_side("_", sides_);
+    }
+
+    [[nodiscard]] const ShapeScope& inner() const { return inner_; }
+
+private:
+    ShapeScope inner_;
+    const std::vector<std::string>& sides_;
+    const std::string& side_;
+};
+
+// The operand of an equality between the sides that is the left one's; none: it is a condition like others.
+std::optional<size_t> left_operand(const expr::Match& match, size_t part, const config::Join& join) {
+    if (!match.is_equality(part)) return std::nullopt;
+    const std::set<std::string> left = {join.left.name};
+    const std::set<std::string> right = {join.right.name};
+    for (size_t operand = 0; operand < 2; ++operand) {
+        if (match.first_words(part, operand) == left && match.first_words(part, 1 - operand) == right)
+            return operand;
+    }
+    return std::nullopt;
+}
+
+// Types whose values are never equal as keys, though PostgreSQL may compare them.
+bool comparable(const std::optional<Type>& a, const std::optional<Type>& b) {
+    const auto kind = [](Type type) {
+        return type == Type::kInt4 || type == Type::kInt8 ? Type::kNumeric : type;
+    };
+    return !a || !b || *a == Type::kNull || *b == Type::kNull || kind(*a) == kind(*b);
+}
+
+}  // namespace
+
+// The join key: equality k compares keys[side][k] of every flow.
+struct Planner::MatchPlan {
+    struct Equality {
+        bool keyed = true;             // It compares what both topics are keyed by.
+        std::string compared[2];       // As paths, for messages; empty: an expression.
+        std::optional<Type> types[2];  // By side.
+    };
+    std::vector<Equality> equalities;
+};
+
+// What the results of one join are asked for, and so what is kept of each side.
+class Planner::JoinColumns final : public JoinNames {
+public:
+    JoinColumns(Planner& planner, StageId stage, const config::Join& join)
+        : planner_(planner), stage_(stage), sides_{join.left.name, join.right.name} {}
+
+    // A node that feeds the side, and the rows' shape there.
+    void add_input(Side side, NodeId node, Shape shape) {
+        inputs_[static_cast<size_t>(side)].push_back({node, std::move(shape)});
+    }
+
+    expr::Compiled<expr::Scope::Binding> bind(std::span<const std::string> path) override {
+        for (size_t side = 0; side < 2; ++side) {
+            if (path.front() == sides_[side]) return column(side, path);
+        }
+        return no_such_side(path.front(), sides_);
+    }
+
+    expr::Compiled<expr::Scope::Binding> bind_metadata(expr::Metadata which) override {
+        const JoinPlan& join = *planner_.graph_->stages[stage_].join;
+        if (which == expr::Metadata::kKey && join.key_count == 1)
+            return expr::Scope::Binding{0, 1, std::nullopt};
+        expr::CompileError error;
+        error.message = "a pair of records has no metadata of its own";
+        error.help = "each side's is at hand: " + sides_[0] + "._timestamp";
+        return error;
+    }
+
+    [[nodiscard]] const std::vector<std::string>& sides() const { return sides_; }
+
+    // Sorted by name, so that what is stored does not depend on which step asks first.
+    void finish() {
+        JoinPlan& join = *planner_.graph_->stages[stage_].join;
+        for (size_t side = 0; side < 2; ++side) {
+            auto& columns = join.columns[side];
+            std::vector<size_t> order(columns.size());
+            for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+            std::sort(order.begin(), order.end(),
+                      [&](size_t a, size_t b) { return columns[a].path < columns[b].path; });
+            const auto sort = [&](auto& list) {
+                auto sorted = list;
+                for (size_t i = 0; i < order.size(); ++i) sorted[i] = list[order[i]];
+                list = std::move(sorted);
+            };
+            sort(columns);
+            for (const Input& input : inputs_[side]) sort(node(input).columns);
+        }
+    }
+
+private:
+    struct Input {
+        NodeId node;
+        Shape shape;
+    };
+
+    [[nodiscard]] JoinInputNode& node(const Input& input) const {
+        return std::get<JoinInputNode>(planner_.graph_->nodes[input.node].operation);
+    }
+
+    expr::Compiled<expr::Scope::Binding> column(size_t side, std::span<const std::string> path) {
+        using Binding = expr::Scope::Binding;
+        const std::string name = join_path(path.subspan(1));
+        const auto found = [&]() -> const JoinColumn* {
+            for (const JoinColumn& column : planner_.graph_->stages[stage_].join->columns[side])
+                if (column.path == name) return &column;
+            return nullptr;
+        };
+        if (found() == nullptr) {
+            const auto failed = path.size() == 1 ? add_whole(side) : add(side, path.subspan(1), name);
+            if (failed) return *failed;
+        }
+        return Binding{found()->slot, path.size(), found()->type};
+    }
+
+    std::optional<expr::CompileError> add(size_t side, std::span<const std::string> path,
+                                          const std::string& name) {
+        std::vector<expr::Expression> expressions;
+        std::optional<Type> type;
+        for (const Input& input : inputs_[side]) {
+            ShapeScope scope(*planner_.frames_, input.shape);
+            auto compiled = expr::Expression::path({path.begin(), path.end()}, scope);
+            if (auto* const error = std::get_if<expr::CompileError>(&compiled)) return std::move(*error);
+            expressions.push_back(std::get<expr::Expression>(std::move(compiled)));
+            const auto its_type = expressions.back().static_type();
+            type = expressions.size() == 1 || type == its_type ? its_type : std::nullopt;
+        }
+        for (size_t i = 0; i < expressions.size(); ++i)
+            node(inputs_[side][i]).columns.emplace_back(std::move(expressions[i]));
+        push(side, name, type);
+        return std::nullopt;
+    }
+
+    std::optional<expr::CompileError> add_whole(size_t side) {
+        for (const Input& input : inputs_[side]) {
+            Layout layout = planner_.frames_->whole_layout(input.shape);
+            JoinInputNode& into = node(input);
+            into.whole = std::move(layout);
+            into.columns.emplace_back(std::nullopt);
+        }
+        push(side, "", std::nullopt);
+        return std::nullopt;
+    }
+
+    void push(size_t side, const std::string& name, std::optional<Type> type) {
+        Stage& stage = planner_.graph_->stages[stage_];
+        stage.join->columns[side].push_back({name, planner_.frames_->new_slot(stage.frame), type});
+    }
+
+    Planner& planner_;
+    const StageId stage_;
+    const std::vector<std::string> sides_;
+    std::array<std::vector<Input>, 2> inputs_;
+};
+
+Planner::Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics)
+    : pipeline_(pipeline),
+      diagnostics_(diagnostics),
+      results_(pipeline.streams.size()),
+      late_(pipeline.streams.size()) {}
+Planner::~Planner() = default;
+
+// Splits `match` into the key, whose parts go to the inputs, and conditions on pairs, which go to the stage.
+std::optional<Planner::MatchPlan> Planner::plan_match(const config::Join& join, StageId id,
+                                                      std::array<std::vector<Flow>, 2>& flows,
+                                                      std::array<std::vector<JoinInputNode>, 2>& inputs) {
+    const std::vector<std::string> sides = {join.left.name, join.right.name};
+    auto parsed = expr::Match::parse(join.match.value);
+    if (const auto* error = std::get_if<expr::CompileError>(&parsed)) {
+        report(join.match, *error);
+        return std::nullopt;
+    }
+    const auto& match = std::get<expr::Match>(parsed);
+    MatchPlan plan;
+    for (size_t part = 0; part < match.parts(); ++part) {
+        const auto left = left_operand(match, part, join);
+        if (!left) continue;
+        MatchPlan::Equality equality;
+        for (size_t side = 0; side < 2; ++side) {
+            const size_t operand = side == 0 ? *left : 1 - *left;
+            for (size_t i = 0; i < flows[side].size(); ++i) {
+                const Shape& shape = flows[side][i].shape;
+                SideScope scope(*frames_, shape, sides, static_cast<Side>(side));
+                auto compiled = match.operand(part, operand, scope);
+                if (const auto* error = std::get_if<expr::CompileError>(&compiled)) {
+                    report(join.match, *error);
+                    return std::nullopt;
+                }
+                auto& key = std::get<expr::Expression>(compiled);
+                const FieldPath* path = scope.inner().only_path();
+                const bool plain = key.plain_slot().has_value();
+                const bool is_key = plain && path != nullptr && shape.key && *path == *shape.key;
+                equality.keyed = equality.keyed && (is_key || (plain && scope.inner().is_record_key()));
+                if (path != nullptr) equality.compared[side] = join_path(*path);
+                equality.types[side] = key.static_type();
+                inputs[side][i].keys.push_back(std::move(key));
+            }
+        }
+        if (!comparable(equality.types[0], equality.types[1])) {
+            diagnostics_.error("W0201", join.match.position(0),
+                               std::string("the sides of an equality have different types, ") +
+                                   type_name(*equality.types[0]) + " and " + type_name(*equality.types[1]),
+                               "", "cast one to the other's type");
+        }
+        plan.equalities.push_back(std::move(equality));
+        ++graph_->stages[id].join->key_count;
+    }
+    return plan;
+}
+
+void Planner::check_join_key(const config::Join& join, const MatchPlan& match,
+                             const std::array<std::vector<Flow>, 2>& flows) {
+    const config::Mark mark = join.match.position(0);
+    if (match.equalities.empty()) {
+        diagnostics_.error("W0223", mark, "a join needs an equality between its sides", "",
+                           "compare what both topics are keyed by: `" + join.left.name +
+                               ".id = " + join.right.name + ".id`; other conditions can follow with AND");
+        return;
+    }
+    const bool keyed = std::any_of(match.equalities.begin(), match.equalities.end(),
+                                   [](const auto& equality) { return equality.keyed; });
+    // A file is one partition, read by one worker.
+    if (keyed || !source_of(flows[0].front()).file.empty()) return;
+    std::string why;
+    for (size_t side = 0; side < 2; ++side) {
+        for (const Flow& flow : flows[side]) {
+            const auto& key = flow.shape.key;
+            why += (why.empty() ? "" : "; ") +
+                   (key ? "source '" + source_of(flow).name + "' is keyed by '" + join_path(*key) + "'"
+                        : flow.shape.key_lost);
+        }
+    }
+    const std::string& left = match.equalities.front().compared[0];
+    const std::string& right = match.equalities.front().compared[1];
+    std::string declare = "compare what both topics are keyed by";
+    if (!left.empty() && !right.empty()) {
+        declare += ", or, if producers key the topics so, declare `keyed_by: " + left +
+                   "` and `keyed_by: " + right + "` on the sources";
+    }
+    diagnostics_.error("W0222", mark, "records of one key may lie on several partitions: " + why, "",
+                       declare +
+                           "; else have the producer, or another pipeline, write topics keyed by it and read "
+                           "those");
+}
+
+void Planner::plan_join(size_t index) {
+    const config::Stream& stream = pipeline_.streams[index];
+    const config::Join& rule = *stream.join;
+    std::array<std::vector<Flow>, 2> flows;
+    std::array<std::vector<JoinInputNode>, 2> inputs;
+    const auto id = static_cast<StageId>(graph_->stages.size());
+    const std::string step = "streams." + stream.name + ".join";
+    graph_->stages.emplace_back();
+    stage_origins_.emplace_back();
+    first_source_of_stage_.push_back(0);
+    for (size_t side = 0; side < 2; ++side) {
+        flows[side] = flows_of(stream.from.at(side));
+        for (Flow& flow : flows[side]) {
+            enter(index, flow);
+            stage_origins_[id].push_back(flow.origin);
+            JoinInputNode& input = inputs[side].emplace_back();
+            input.stage = id;
+            input.side = static_cast<Side>(side);
+            input.layout = flow.shape.layout();
+            input.whole_text = flow.shape.raw && source_of(flow).format != config::Format::kJson;
+            if (!flow.unsettled.empty())
+                diagnostics_.error("W0220", rule.mark,
+                                   "a join cannot read an aggregate that " + flow.unsettled, "",
+                                   "use windows in event time with `emit: on_close` before it, or write to a "
+                                   "topic and read that");
+        }
+    }
+    if (flows[0].empty() || flows[1].empty()) return;  // Told already.
+    const Flow& first = flows[0].front();
+    first_source_of_stage_[id] =
+        first.origin.is_stage ? first_source_of_stage_[first.origin.index] : first.origin.index;
+    auto& names = *join_columns_.emplace_back(std::make_unique<JoinColumns>(*this, id, rule));
+    const FrameId frame = frames_->add_join_frame(names);
+    Stage& stage = graph_->stages[id];
+    stage.stream = index;
+    stage.step = step;
+    stage.frame = frame;
+    stage.join.emplace();
+    stage.join->rule = rule;
+    if (!rule.window.timezone.empty() && !WindowGrid::zone_exists(rule.window.timezone)) {
+        diagnostics_.error("W0221", rule.window.mark, "there is no time zone '" + rule.window.timezone + "'",
+                           "", "a name of the system's time zone database, such as Europe/Berlin");
+        return;
+    }
+    stage.behind_ms = JoinReach(rule).behind_ms();
+
+    const auto match = plan_match(rule, id, flows, inputs);
+    if (!match) return;
+    check_join_key(rule, *match, flows);
+    for (size_t key = 0; key < match->equalities.size(); ++key)
+        WEIR_CHECK(frames_->new_slot(frame) == static_cast<expr::Slot>(key));
+    for (size_t side = 0; side < 2; ++side) {
+        for (size_t i = 0; i < flows[side].size(); ++i) {
+            Flow& flow = flows[side][i];
+            Node node;
+            node.operation = std::move(inputs[side][i]);
+            node.frame = flow.shape.frame;
+            node.stream = index;
+            node.step = step;
+            append_stage_node(id, flow, std::move(node));
+            names.add_input(static_cast<Side>(side), static_cast<NodeId>(flow.id), flow.shape);
+        }
+    }
+
+    Flow results;
+    results.kind = Flow::Kind::kStage;
+    results.id = id;
+    results.origin = {true, id};
+    results.shape.frame = frame;
+    results.shape.sides = names.sides();
+    results.shape.kept_of = id;
+    // The side whose field is the key of every result.
+    if (rule.kind == config::Join::Kind::kFull) {
+        results.shape.key = FieldPath{"_key"};
+        if (match->equalities.size() > 1) results.shape.key.reset();
+        results.shape.key_lost = "a result of a full join has the key of either side";
+    } else {
+        const size_t side = rule.kind == config::Join::Kind::kRight ? 1 : 0;
+        const Shape& shape = flows[side].front().shape;
+        const bool same = std::all_of(flows[side].begin(), flows[side].end(),
+                                      [&](const Flow& flow) { return flow.shape.key == shape.key; });
+        results.shape.key_lost = same ? shape.key_lost : "the join's inputs are keyed by different fields";
+        if (same && shape.key) {
+            results.shape.key = FieldPath{names.sides()[side]};
+            results.shape.key->insert(results.shape.key->end(), shape.key->begin(), shape.key->end());
+        }
+    }
+    for (size_t key = 0; key < match->equalities.size(); ++key)
+        results.default_key.push_back(static_cast<expr::Slot>(key));
+    if (rule.by == config::Join::By::kWindow) {
+        Stage& windowed = graph_->stages[id];
+        windowed.window_start = frames_->new_slot(frame);
+        windowed.window_end = frames_->new_slot(frame);
+        results.shape.set({"window_start", windowed.window_start, Type::kInt8});
+        results.shape.set({"window_end", windowed.window_end, Type::kInt8});
+    }
+
+    ShapeScope scope(*frames_, results.shape);
+    const auto parsed = expr::Match::parse(rule.match.value);
+    const auto& whole = std::get<expr::Match>(parsed);
+    for (size_t part = 0; part < whole.parts(); ++part) {
+        if (left_operand(whole, part, rule)) continue;
+        if (rule.by == config::Join::By::kAsOf) {
+            diagnostics_.error("W0224", rule.match.position(0),
+                               "an as-of join takes equalities between its sides only", "",
+                               "filter the right side before the join, or the results after it");
+            break;
+        }
+        auto compiled = whole.condition(part, scope);
+        if (const auto* error = std::get_if<expr::CompileError>(&compiled)) {
+            report(rule.match, *error);
+            continue;
+        }
+        auto& condition = std::get<expr::Expression>(compiled);
+        const auto type = condition.static_type();
+        if (type && *type != Type::kBool && *type != Type::kNull) {
+            diagnostics_.error("W0201", rule.match.position(0),
+                               std::string("a condition is boolean, this is ") + type_name(*type));
+        }
+        graph_->stages[id].join->conditions.push_back(std::move(condition));
+    }
+    graph_->stages[id].join->layout = results.shape.layout();
+    plan_steps(index, 0, std::move(results));
+}
+
+// Now all columns are known: a row that fails is written with them.
+void Planner::finish_joins() {
+    for (const auto& columns : join_columns_) columns->finish();
+    const auto complete = [&](Layout& layout) {
+        if (!layout.kept_of) return;
+        const JoinPlan& join = *graph_->stages[*layout.kept_of].join;
+        std::vector<FieldSlot> fields;
+        for (size_t side = 0; side < 2; ++side) {
+            const std::string& name = side == 0 ? join.rule.left.name : join.rule.right.name;
+            for (const JoinColumn& column : join.columns[side])
+                fields.push_back({column.path.empty() ? name : name + "." + column.path, column.slot});
+        }
+        layout.fields.insert(layout.fields.begin(), fields.begin(), fields.end());
+        layout.kept_of.reset();
+    };
+    for (Node& node : graph_->nodes) {
+        std::visit(
+            [&](auto& operation) {
+                if constexpr (requires { operation.layout.kept_of; }) complete(operation.layout);
+            },
+            node.operation);
+    }
+    for (Stage& stage : graph_->stages)
+        if (stage.join) complete(stage.join->layout);
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,266 @@
+// Goal: joins of every kind, within, in windows and as of, give what a naive nested loop gives, late records
+// too, however the records of both sides come in turn, are cut into runs, are committed or crash. Method:
+// random disorder, delays, intervals and graces; the model looks at one record at a time, keeps every record,
+// and pairs them at the end.
+#include <cstdlib>
+#include <random>
+#include <set>
+#include <tuple>
+
+#include "fixture.h"
+
+namespace weir::processor {
+namespace {
+
+struct Event {
+    size_t side = 0;
+    int64_t id = 0;
+    int64_t time = 0;
+    std::optional<int64_t> key;
+    int64_t value = 0;
+
+    [[nodiscard]] std::string json() const {
+        const std::string k = key ? std::to_string(*key) : "null";
+        return "{\"k\":" + k + ",\"t\":" + std::to_string(time) + ",\"id\":" + std::to_string(id) +
+               ",\"v\":" + std::to_string(value) + ",\"pad\":\"" +
+               std::string(static_cast<size_t>(id % 90), 'x') + "\"}";
+    }
+};
+
+struct Case {
+    std::string kind;
+    std::string by = "within";  // Or window, backward, forward, nearest.
+    int64_t size_ms = 1;
+    std::array<int64_t, 2> delay_ms{};
+    int64_t before_ms = 0;
+    int64_t after_ms = 0;
+    int64_t grace_ms = 0;
+    std::vector<Event> events;
+
+    [[nodiscard]] bool keeps(size_t side) const {
+        return kind == "full" || kind == (side == 0 ? "left" : "right");
+    }
+    [[nodiscard]] bool as_of() const { return by != "within" && by != "window"; }
+    [[nodiscard]] int64_t back_ms() const { return by == "forward" ? 0 : before_ms; }
+    [[nodiscard]] int64_t ahead_ms() const { return by == "backward" ? 0 : as_of() ? before_ms : after_ms; }
+    [[nodiscard]] bool reaches(const Event& left, const Event& right) const {
+        if (!left.key || left.key != right.key) return false;
+        if (by == "window") return left.time / size_ms == right.time / size_ms;
+        return right.time >= left.time - back_ms() && right.time <= left.time + ahead_ms();
+    }
+    [[nodiscard]] bool is_late(const Event& event, int64_t watermark) const {
+        const int64_t until = by == "window" ? (event.time / size_ms + 1) * size_ms - 1 : event.time;
+        return until + grace_ms < watermark;
+    }
+    [[nodiscard]] std::string yaml() const {
+        const auto ms = [](int64_t value) { return std::to_string(value) + "ms"; };
+        const auto source = [&](const char* name, size_t side) {
+            return std::string("  ") + name + ": {topic: " + name +
+                   ", keyed_by: k, timestamp: t, watermark: " + ms(delay_ms[side]) + "}\n";
+        };
+        return "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\nsources:\n" + source("l", 0) +
+               source("r", 1) + "streams:\n  j:\n    join: {left: l, right: r, kind: " + kind +
+               ", match: l.k = r.k" + (as_of() ? "" : " AND (l.v + r.v) % 3 > 0") + ", " +
+               (by == "within"   ? "within: {before: " + ms(before_ms) + ", after: " + ms(after_ms) + "}"
+                : by == "window" ? "window: {tumbling: " + ms(size_ms) + "}"
+                                 : "as_of: {direction: " + by + ", tolerance: " + ms(before_ms) + "}") +
+               ", grace: " + ms(grace_ms) +
+               "}\n    steps: [{map: {l: l.id, r: r.id, pad: \"concat(l.pad, r.pad)\"}}]\n    to: out\n"
+               "  late: {from: j.late, steps: [{map: {id: id}}], to: late}\n";
+    }
+};
+
+struct Expected {
+    std::multiset<std::string> results;
+    std::multiset<std::string> late;
+    uint64_t matched = 0;
+    uint64_t unmatched = 0;
+    uint64_t buffered = 0;
+};
+
+std::string result_line(const Event* left, const Event* right) {
+    const auto id = [](const Event* event) { return event == nullptr ? "null" : std::to_string(event->id); };
+    const auto pad = [](const Event* event) {
+        return std::string(event == nullptr ? 0 : static_cast<size_t>(event->id % 90), 'x');
+    };
+    const int64_t time =
+        std::max(left == nullptr ? INT64_MIN : left->time, right == nullptr ? INT64_MIN : right->time);
+    return "{\"l\":" + id(left) + ",\"r\":" + id(right) + ",\"pad\":\"" + pad(left) + pad(right) + "\"} @" +
+           std::to_string(time);
+}
+
+Expected model(const Case& input) {
+    Expected expected;
+    std::array<int64_t, 2> largest = {INT64_MIN, INT64_MIN};
+    std::array<std::vector<Event>, 2> kept;
+    for (const Event& event : input.events) {
+        int64_t stage = INT64_MIN;
+        if (largest[0] != INT64_MIN && largest[1] != INT64_MIN)
+            stage = std::min(largest[0] - input.delay_ms[0], largest[1] - input.delay_ms[1]);
+        if (stage != INT64_MIN && input.is_late(event, stage)) {
+            expected.late.insert("{\"id\":" + std::to_string(event.id) + "}");
+        } else {
+            kept[event.side].push_back(event);
+        }
+        largest[event.side] = std::max(largest[event.side], event.time);
+    }
+    std::array<std::set<int64_t>, 2> paired;
+    for (const Event& left : kept[0]) {
+        const Event* nearest = nullptr;
+        for (const Event& right : kept[1]) {
+            if (!input.reaches(left, right)) continue;
+            if (input.as_of()) {
+                const auto rank = [&](const Event& event) {
+                    // Nearer, then earlier, then what came last.
+                    return std::tuple(std::abs(event.time - left.time), event.time, -event.id);
+                };
+                if (nearest == nullptr || rank(right) < rank(*nearest)) nearest = &right;
+                continue;
+            }
+            if ((left.value + right.value) % 3 == 0) continue;
+            expected.results.insert(result_line(&left, &right));
+            paired[0].insert(left.id);
+            paired[1].insert(right.id);
+            ++expected.matched;
+        }
+        if (nearest == nullptr) continue;
+        expected.results.insert(result_line(&left, nearest));
+        paired[0].insert(left.id);
+        ++expected.matched;
+    }
+    for (size_t side = 0; side < 2; ++side) {
+        expected.buffered += kept[side].size();
+        for (const Event& event : kept[side]) {
+            if (!input.keeps(side) || paired[side].contains(event.id)) continue;
+            expected.results.insert(side == 0 ? result_line(&event, nullptr) : result_line(nullptr, &event));
+            ++expected.unmatched;
+        }
+    }
+    return expected;
+}
+
+std::string difference(std::multiset<std::string> got, std::multiset<std::string> wanted) {
+    std::string out;
+    for (const std::string& line : got) {
+        const auto found = wanted.find(line);
+        if (found == wanted.end()) {
+            out += "\n  + " + line;
+        } else {
+            wanted.erase(found);
+        }
+    }
+    for (const std::string& line : wanted) out += "\n  - " + line;
+    return out.substr(0, 1000);
+}
+
+TEST_CASE("joins against a naive model") {
+    const char* given = std::getenv("WEIR_SEED");
+    const unsigned seed = given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}();
+    MESSAGE("replay: WEIR_SEED=" << seed << " processor_test -tc='joins against a naive model'");
+    std::mt19937 random(seed);
+    const auto draw = [&](int64_t low, int64_t high) {
+        return std::uniform_int_distribution<int64_t>(low, high)(random);
+    };
+    const std::vector<std::string> kinds{"inner", "left", "right", "full"};
+    uint64_t late = 0;
+    uint64_t unmatched = 0;
+    const std::vector<std::string> ways{"within", "window", "within", "backward", "forward", "nearest"};
+    for (int round = 0; round < 144; ++round) {
+        Case input;
+        input.kind = kinds[static_cast<size_t>(round) % kinds.size()];
+        input.by = ways[static_cast<size_t>(round) / kinds.size() % ways.size()];
+        if (input.as_of() && input.keeps(1)) input.kind = "left";
+        for (int64_t& delay : input.delay_ms) delay = draw(0, 1) * draw(0, 3000);
+        // From a few milliseconds, all in one pane, to many panes.
+        const int64_t scale = draw(0, 1) == 0 ? 1 : 50;
+        input.before_ms = draw(0, 1) * draw(0, 2000) * scale;
+        input.after_ms = draw(0, 1) * draw(0, 2000) * scale;
+        input.size_ms = draw(1, 3000) * scale;
+        input.grace_ms = draw(0, 2) * draw(0, 1500);
+        CAPTURE(round);
+        CAPTURE(input.kind);
+        CAPTURE(input.by);
+        const int64_t disorder = draw(0, 4000);
+        const int64_t keys = draw(1, 12);
+        int64_t base = 1'000'000;
+        for (int64_t i = 0, n = draw(1, 500); i < n; ++i, base += draw(0, 80) * scale) {
+            Event event;
+            event.side = static_cast<size_t>(draw(0, 1));
+            event.id = i;
+            event.time = base + draw(-disorder, disorder);
+            if (draw(0, 20) > 0) event.key = draw(1, keys);
+            event.value = draw(0, 9);
+            input.events.push_back(event);
+        }
+        World world(plan_of(input.yaml()), base + 10'000'000);
+        for (size_t next = 0; next < input.events.size();) {
+            // Records of one side in a row may come in one run.
+            const auto most = static_cast<size_t>(draw(1, 30));
+            const size_t side = input.events[next].side;
+            std::vector<Record> run;
+            for (; run.size() < most && next < input.events.size() && input.events[next].side == side;
+                 ++next) {
+                const Event& event = input.events[next];
+                run.push_back({event.key ? std::to_string(*event.key) : "", event.json(), 0, {}});
+            }
+            REQUIRE(world.in(side == 0 ? "l" : "r", std::move(run)).ok());
+            if (draw(0, 9) == 0) world.epoch();
+            if (draw(0, 14) == 0) world.crash();
+            CHECK(world.imbalance() == "");
+        }
+        const bool whole = draw(0, 1) == 0;
+        if (whole) world.epoch();
+        if (whole) world.crash();
+        REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+        world.epoch();
+        const Expected expected = model(input);
+        std::multiset<std::string> results;
+        std::multiset<std::string> late_results;
+        for (const Output& output : world.sink.outputs) {
+            if (output.topic == "late") {
+                late_results.insert(output.value);
+            } else {
+                results.insert(output.value + " @" + std::to_string(output.timestamp_ms));
+            }
+        }
+        CHECK(difference(results, expected.results) == "");
+        CHECK(difference(late_results, expected.late) == "");
+        CHECK(results.size() == expected.matched + expected.unmatched);
+        CHECK(world.shard->status().stages[0].groups == 0);
+        late += expected.late.size();
+        unmatched += expected.unmatched;
+    }
+    CHECK(late > 0);
+    CHECK(unmatched > 0);
+}
+
+TEST_CASE("a join's ledger: what is buffered has matched, been given alone, or expired") {
+    Case input;
+    input.kind = "left";
+    input.after_ms = 5'000;
+    World world(input.yaml());
+    int64_t time = 10'000;
+    for (int64_t i = 0; i < 1'000; ++i) {
+        time += 10;
+        const Event left{0, i, time, i, 1};
+        REQUIRE(world.in("l", std::to_string(i), left.json()).ok());
+        const Event right{1, i, time, i % 2 == 0 ? i : -1, 1};
+        REQUIRE(world.in("r", std::to_string(i), right.json()).ok());
+    }
+    const StreamCounters& counters = world.counters.streams[0];
+    CHECK(counters.in == 2'000);
+    CHECK(counters.buffered == 2'000);
+    CHECK(counters.matched == 500);
+    CHECK(counters.unmatched == 249);  // Each 2nd of those older than 5 s.
+    CHECK(counters.derived == 749);
+    // What is kept is what the interval and the panes' width need.
+    CHECK(world.shard->status().stages[0].groups == 2'000 - counters.expired);
+    CHECK(counters.expired > 1'000);
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    CHECK(counters.expired == 2'000);
+    CHECK(counters.unmatched == 500);
+    CHECK(world.shard->status().stages[0].groups == 0);
+}
+
+}  // namespace
+}  // namespace weir::processor
