@@ -1,6 +1,7 @@
 // weir_load: writes records into a Kafka topic, in order per partition.
 //   weir_load --bootstrap=HOST:PORT --topic=NAME [--rate=RECORDS_PER_SECOND] [bid options, see records.h]
 //     SIGUSR1: from now on as fast as possible
+//     --listing-ms=N  instead of the bids the auctions that they are for, each listed anew so often
 //   weir_load --bootstrap=HOST:PORT --topic=NAME --raw <FRAMES
 // --raw reads records of any content from standard input, little-endian: partition i32, timestamp i64, then
 // key and value, each as a length i32 (-1: null) and its bytes. Prints how many were written; exits 1 when
@@ -161,18 +162,26 @@ void write_bids(Writer& writer, const BidOptions& options, int64_t rate) {
     });
 }
 
+void write_auctions(Writer& writer, const BidOptions& options, int64_t listing_ms) {
+    for_each_auction(options, listing_ms, [&](const Bid& auction) {
+        writer.write(auction.partition, auction.event_ms, auction.key, auction.value);
+    });
+}
+
 int load(int argc, char** argv) {
     BidOptions options;
     std::string bootstrap;
     std::string topic;
     int64_t rate = 0;
+    int64_t listing_ms = 0;
     bool raw = false;
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
         if (argument == "--raw")
             raw = true;
         else if (!take_text(argument, "--bootstrap", bootstrap) && !take_text(argument, "--topic", topic) &&
-                 !take_number(argument, "--rate", rate) && !take_bid_option(argument, options))
+                 !take_number(argument, "--rate", rate) &&
+                 !take_number(argument, "--listing-ms", listing_ms) && !take_bid_option(argument, options))
             fail("unknown argument " + argument);
     }
     if (bootstrap.empty() || topic.empty()) fail("--bootstrap=… and --topic=… are needed");
@@ -180,6 +189,8 @@ int load(int argc, char** argv) {
     Writer writer(bootstrap, topic);
     if (raw)
         write_raw(writer);
+    else if (listing_ms > 0)
+        write_auctions(writer, options, listing_ms);
     else
         write_bids(writer, options, rate);
     std::printf("%lld\n", static_cast<long long>(writer.finish()));

@@ -5,11 +5,14 @@
 //   totals:     from bids, by auction, tumbling --window-ms, grace --grace-ms, emit on_close,
 //               fields bids: count(*), total: sum(price), highest: max(price)
 //   late:       from totals.late
+//   pairs:      from expensive, left join with itself by auction, the right bid higher and at most
+//   --within-ms
+//               later: fields auction, price, later
 //   dead:       the malformed bids: once when undecodable, once per stream that reads the price otherwise
 //
 //   weir_oracle OUTPUT=FILE… [--price=DOLLARS] [--window-ms=] [--grace-ms=] [--delay-ms=] [bid options]
-//     OUTPUT is expensive, totals, late or dead. --delay-ms: the watermark's distance to the newest event
-//     time.
+//     OUTPUT is expensive, totals, late, pairs or dead. --delay-ms: the watermark's distance to the newest
+//     event time.
 //
 // Every line is a record in the form of Kafka's console consumer, so that the suites compare texts:
 //   CreateTime:<ms> TAB Partition:<n> TAB <key> TAB <value>
@@ -35,6 +38,12 @@ struct Query {
     int64_t window_ms = 10'000;
     int64_t grace_ms = 0;
     int64_t delay_ms = 1'000;
+    int64_t within_ms = 10'000;
+};
+
+struct Expensive {
+    int64_t event_ms;
+    int64_t cents;
 };
 
 struct Total {
@@ -48,6 +57,7 @@ using Totals = std::unordered_map<int32_t, Total>;  // By auction.
 struct Partition {
     int64_t newest_ms = INT64_MIN;
     std::map<int64_t, Totals> windows;  // By start.
+    std::unordered_map<int32_t, std::vector<Expensive>> expensive;  // In time for `pairs`, by auction.
 };
 
 class Lines {
@@ -103,7 +113,11 @@ public:
             write("dead", bid.event_ms, bid);  // … and from `totals`.
             return;
         }
-        if (bid.cents >= query_.price_cents) write("expensive", bid.event_ms, bid);
+        if (bid.cents >= query_.price_cents) {
+            write("expensive", bid.event_ms, bid);
+            if (bid.event_ms >= watermark)
+                partition.expensive[bid.auction].push_back({bid.event_ms, bid.cents});
+        }
         const int64_t start = window_start(bid.event_ms, query_.window_ms);
         if (start + query_.window_ms + query_.grace_ms <= watermark) {
             write("late", bid.event_ms, bid);
@@ -139,6 +153,40 @@ public:
         }
     }
 
+    // Pairs, and bids without a partner that the last watermark of their partition has passed.
+    void write_pairs() {
+        const auto lines = outputs_.find("pairs");
+        if (lines == outputs_.end()) return;
+        for (size_t number = 0; number < partitions_.size(); ++number) {
+            Partition& partition = partitions_[number];
+            for (auto& [auction, bids] : partition.expensive) {
+                std::sort(bids.begin(), bids.end(),
+                          [](const Expensive& a, const Expensive& b) { return a.event_ms < b.event_ms; });
+                const auto add = [&, id = auction](int64_t event_ms, int64_t cents,
+                                                   const std::string& later) {
+                    lines->second.add(event_ms, static_cast<int32_t>(number), std::to_string(id),
+                                      "{\"auction\":" + std::to_string(id) + ",\"price\":" + dollars(cents) +
+                                          ",\"later\":" + later + "}");
+                };
+                for (size_t i = 0; i < bids.size(); ++i) {
+                    const Expensive& bid = bids[i];
+                    bool alone = true;
+                    auto other = std::lower_bound(
+                        bids.begin(), bids.end(), bid.event_ms,
+                        [](const Expensive& a, int64_t event_ms) { return a.event_ms < event_ms; });
+                    for (; other != bids.end() && other->event_ms <= bid.event_ms + query_.within_ms;
+                         ++other) {
+                        if (other->cents <= bid.cents) continue;
+                        alone = false;
+                        add(other->event_ms, bid.cents, dollars(other->cents));
+                    }
+                    if (alone && bid.event_ms + query_.within_ms < partition.newest_ms - query_.delay_ms)
+                        add(bid.event_ms, bid.cents, "null");
+                }
+            }
+        }
+    }
+
 private:
     void write(const char* output, int64_t timestamp_ms, const Bid& bid) {
         const auto lines = outputs_.find(output);
@@ -163,10 +211,11 @@ int compute(int argc, char** argv) {
         if (take_number(argument, "--price", price) ||
             take_number(argument, "--window-ms", query.window_ms) ||
             take_number(argument, "--grace-ms", query.grace_ms) ||
-            take_number(argument, "--delay-ms", query.delay_ms) || take_bid_option(argument, options))
+            take_number(argument, "--delay-ms", query.delay_ms) ||
+            take_number(argument, "--within-ms", query.within_ms) || take_bid_option(argument, options))
             continue;
         bool known = false;
-        for (const char* output : {"expensive", "totals", "late", "dead"})
+        for (const char* output : {"expensive", "totals", "late", "pairs", "dead"})
             known = known || take_text(argument, output, files[output]);
         if (known) continue;
         std::fprintf(stderr, "weir_oracle: unknown argument %s\n", argument.c_str());
@@ -177,6 +226,7 @@ int compute(int argc, char** argv) {
     Oracle oracle(query, options, std::move(files));
     for_each_bid(options, [&](const Bid& bid) { oracle.take(bid); });
     oracle.write_totals();
+    oracle.write_pairs();
     return 0;
 }
 

@@ -3,7 +3,7 @@
 import subprocess
 
 WORKERS = 2
-WINDOW_MS, GRACE_MS, DELAY_MS, PRICE = 10_000, 2_000, 1_000, 900
+WINDOW_MS, GRACE_MS, DELAY_MS, PRICE, WITHIN_MS = 10_000, 2_000, 1_000, 900, 10_000
 
 
 def header(name, broker, more="", kafka="", workers=WORKERS):
@@ -13,6 +13,21 @@ name: {name}
 kafka: {{bootstrap.servers: "{broker.address}"{f", {kafka}" if kafka else ""}}}
 workers: {workers}
 {more}"""
+
+
+def pair_streams(out):
+    """Each expensive bid with the higher ones on the same auction in the next ten seconds, or alone."""
+    return f"""\
+  pairs:
+    join:
+      left: expensive
+      right: {{from: expensive, as: later}}
+      kind: left
+      match: expensive.auction = later.auction AND later.price > expensive.price
+      within: {{after: {WITHIN_MS // 1000}s}}
+    steps: [{{map: {{auction: expensive.auction, price: expensive.price, later: later.price}}}}]
+    to: {out}-pairs
+"""
 
 
 def auction_streams(bids, out, price="price"):
@@ -45,6 +60,7 @@ def expected(suite, bids, outputs):
     """What the oracle says each of `outputs` must hold: name -> lines."""
     files = {name: suite.folder / f"expected-{name}" for name in outputs}
     subprocess.run([suite.tools / "weir_oracle", f"--price={PRICE}", f"--window-ms={WINDOW_MS}",
-                    f"--grace-ms={GRACE_MS}", f"--delay-ms={DELAY_MS}", *bids,
+                    f"--grace-ms={GRACE_MS}", f"--delay-ms={DELAY_MS}",
+                    f"--within-ms={WITHIN_MS}", *bids,
                     *(f"{name}={path}" for name, path in files.items())], check=True)
     return {name: path.read_bytes().split(b"\n")[:-1] for name, path in files.items()}

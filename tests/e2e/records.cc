@@ -53,6 +53,13 @@ std::string price_text(const BidOptions& options, int64_t cents) {
     return text;
 }
 
+void fill_up(const BidOptions& options, int64_t sequence, std::string& v) {
+    const size_t wanted = static_cast<size_t>(options.bytes) - 2;
+    while (v.size() < wanted)
+        v.push_back(static_cast<char>('a' + (v.size() * 7 + static_cast<size_t>(sequence)) % 26));
+    v.append("\"}");
+}
+
 void write_value(const BidOptions& options, int64_t sequence, int64_t bidder, Bid& bid) {
     static constexpr std::array<const char*, 4> kChannels{"apple", "google", "facebook", "baidu"};
     std::string& v = bid.value;
@@ -63,10 +70,7 @@ void write_value(const BidOptions& options, int64_t sequence, int64_t bidder, Bi
     v.append(",\"channel\":\"").append(kChannels[static_cast<size_t>(bidder % 4)]);
     v.append("\",\"url\":\"https://www.example.com/item.htm?query=1&seq=").append(std::to_string(sequence));
     v.append("\",\"dateTime\":").append(std::to_string(bid.event_ms)).append(",\"extra\":\"");
-    const size_t wanted = static_cast<size_t>(options.bytes) - 2;
-    while (v.size() < wanted)
-        v.push_back(static_cast<char>('a' + (v.size() * 7 + static_cast<size_t>(sequence)) % 26));
-    v.append("\"}");
+    fill_up(options, sequence, v);
     if (bid.kind == BidKind::kNotJson) v.resize(v.size() / 2);
     if (bid.kind == BidKind::kNoValue) v.clear();
 }
@@ -115,6 +119,29 @@ void for_each_bid(const BidOptions& options, const std::function<void(const Bid&
         bid.event_ms = latest_ms + options.closing_ms;
         write_value(options, options.count + partition, 0, bid);
         visit(bid);
+    }
+}
+
+void for_each_auction(const BidOptions& options, int64_t listing_ms,
+                      const std::function<void(const Bid&)>& visit) {
+    SplitMix64 random(options.seed + 1);
+    Bid auction;
+    const int64_t length_us = options.count * options.step_us;
+    for (int64_t sequence = 0;; ++sequence) {
+        const int64_t at_us = sequence * listing_ms * 1000 / options.auctions;
+        if (at_us >= length_us) return;
+        auction.auction = static_cast<int32_t>(sequence % options.auctions);
+        auction.key = std::to_string(auction.auction);
+        auction.partition = partition_of(auction.key, options.partitions);
+        auction.event_ms = options.start_ms + at_us / 1000;
+        auction.cents = 80'000 + random.below(20'000);
+        std::string& v = auction.value;
+        v.assign("{\"id\":").append(auction.key).append(",\"category\":");
+        v.append(std::to_string(random.below(20))).append(",\"reserve\":");
+        v.append(price_text(options, auction.cents));
+        v.append(",\"dateTime\":").append(std::to_string(auction.event_ms)).append(",\"extra\":\"");
+        fill_up(options, sequence, v);
+        visit(auction);
     }
 }
 

@@ -42,6 +42,11 @@ struct Bid {
     std::string value;
 };
 
+// The auctions that the bids are for: each is listed anew every `listing_ms`, at other times than the others.
+// Prices to reach are from 800 to 1000 dollars. Event time ends where that of the bids ends.
+void for_each_auction(const BidOptions& options, int64_t listing_ms,
+                      const std::function<void(const Bid&)>& visit);
+
 void for_each_bid(const BidOptions& options, const std::function<void(const Bid&)>& visit);
 
 // Takes `--name=value` when it is one of the options above (names with dashes); false: it is not.
