@@ -241,7 +241,7 @@ struct Join {
     Kind kind = Kind::kInner;
     Text match;
     By by = By::kWithin;
-    Window window;                               // kWindow: tumbling.
+    Window window;                               // kWindow: tumbling, hopping.
     Direction direction = Direction::kBackward;  // kAsOf; the tolerance is in the two below.
     int64_t before_ms = 0;  // The right record lies at most so long before the left one …
     int64_t after_ms = 0;   // … or after it.

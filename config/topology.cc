@@ -111,6 +111,9 @@ private:
         if (join.by == Join::By::kAsOf && join.keeps_right())
             diagnostics_.error("W0063", join.mark, "an as-of join is `inner` or `left`",
                                "it looks for the nearest right record of each left one");
+        if (join.window.kind == Window::Kind::kHopping && join.kind != Join::Kind::kInner)
+            diagnostics_.error("W0063", join.mark, "a join in hopping windows is `inner`",
+                               "a record may have a partner in one of its windows and none in another");
         if (join.by == Join::By::kWindow && join.window.size_ms > 0) check_grid(join.window);
         if (join.left.name != join.right.name || join.left.name.empty()) return;
         diagnostics_.error("W0062", join.right.mark,
@@ -130,7 +133,6 @@ private:
         };
         const bool known = window.is_timed() ? window.size_ms > 0 : true;
         if (!known) return;  // Told by the field checks.
-        check_steps(window, refuse);
         check_grid(window);
         if (window.max_ms > 0 && (window.kind != Window::Kind::kSession || window.max_ms < window.size_ms)) {
             refuse("`max` limits session windows, and is at least their gap", "");
@@ -158,6 +160,7 @@ private:
         const auto refuse = [&](const std::string& message, const std::string& help) {
             diagnostics_.error("W0061", window.mark, message, "", help);
         };
+        check_steps(window, refuse);
         if (window.offset_ms > 0 && !window.is_grid()) {
             refuse("`offset` moves tumbling, hopping and cumulate windows only", "remove it");
         } else if (window.offset_ms >= window.size_ms && window.is_grid()) {

@@ -209,7 +209,7 @@ void explain_join(const config::Pipeline& pipeline, const Stage& stage, std::str
                 : "; a record of " + alone + " without a partner when the watermark says that none can come");
     const std::string grace = rule.grace_ms == 0 ? "" : duration_text(rule.grace_ms) + " ";
     out += fmt::format("       late       a record {} goes to {}.late\n",
-                       rule.by == config::Join::By::kWindow ? "whose window ended " + grace + "ago"
+                       rule.by == config::Join::By::kWindow ? "whose windows ended " + grace + "ago"
                        : grace.empty()                      ? "behind the watermark"
                                                             : "more than " + grace + "behind the watermark",
                        pipeline.streams[stage.stream].name);
@@ -372,7 +372,9 @@ std::string describe(const config::Join& join) {
                                 duration_text(join.after_ms));
             break;
         case config::Join::By::kWindow:
-            times = "in windows of " + duration_text(join.window.size_ms) + borders_text(join.window);
+            times = "in windows of " + duration_text(join.window.size_ms) +
+                    (join.window.step_ms > 0 ? " every " + duration_text(join.window.step_ms) : "") +
+                    borders_text(join.window);
             break;
         case config::Join::By::kAsOf:
             times = fmt::format("as of, {}, within {}", kDirections[static_cast<size_t>(join.direction)],

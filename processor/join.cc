@@ -39,7 +39,9 @@ Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNod
         WEIR_TRY(evaluate(executor, node, input, batch));
         encode_keys();
         matched_.assign(batch.row_count, 0);
-        for (size_t i = 0; i < rows_.size() && !as_of_; ++i) WEIR_TRY(probe(executor, node, batch, i));
+        for (size_t i = 0; i < rows_.size() && !as_of_; ++i)
+            WEIR_TRY(probe(executor, node, batch, i,
+                           can_be_late ? before.at(batch.watermarks[rows_[i]]) : kNoTime));
         WEIR_TRY(flush_pairs(executor, node));
         insert(batch, executor.counters(node.stream));
     }
@@ -135,7 +137,8 @@ void Join::encode_keys() {
     }
 }
 
-Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batch, size_t i) {
+Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batch, size_t i,
+                         EventTime watermark) {
     const size_t begin = i == 0 ? 0 : key_ends_[i - 1];
     const auto key = std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin);
     if (key.empty()) return {};
@@ -144,19 +147,31 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
     const auto side = static_cast<Side>(side_);
     found_.clear();
     buffers_[1 - side_].find(key, hashes_[i], reach_.first(side, time), reach_.last(side, time), found_);
+    const bool windowed = stage_.window_start >= 0;
     for (const JoinBuffer::Found& found : found_) {
-        if (pairs_.empty()) results_ = &executor.begin_nested_slice(stage_.frame, kSliceRows);
-        const size_t at = pairs_.size();
-        pairs_.push_back({row, found});
-        results_->times[at] = std::max(time, found.time);
-        fill_windows(*results_, at, time);
-        fill(*results_, at, static_cast<Side>(1 - side_), *found.row);
-        const auto& own = join_.columns[side_];
-        for (size_t column = 0; column < own.size(); ++column)
-            results_->columns[static_cast<size_t>(own[column].slot)][at] = (*columns_[column])[row];
-        if (pairs_.size() == kSliceRows) WEIR_TRY(flush_pairs(executor, node));
+        // Without windows once, else once in each that both are in.
+        JoinReach::Shared windows{0, 0};
+        if (windowed) windows = reach_.shared(time, found.time, watermark);
+        for (WindowGrid::Cell window = windows.first; window <= windows.last;
+             window = windowed ? reach_.windows().next_window(window) : window + 1) {
+            if (pairs_.empty()) results_ = &executor.begin_nested_slice(stage_.frame, kSliceRows);
+            add_pair(batch, row, found, window);
+            if (pairs_.size() == kSliceRows) WEIR_TRY(flush_pairs(executor, node));
+        }
     }
     return {};
+}
+
+void Join::add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& found,
+                    WindowGrid::Cell window) {
+    const size_t at = pairs_.size();
+    pairs_.push_back({row, found});
+    results_->times[at] = std::max(batch.times[row], found.time);
+    fill_window(*results_, at, window);
+    fill(*results_, at, static_cast<Side>(1 - side_), *found.row);
+    const auto& own = join_.columns[side_];
+    for (size_t column = 0; column < own.size(); ++column)
+        results_->columns[static_cast<size_t>(own[column].slot)][at] = (*columns_[column])[row];
 }
 
 // The key and one side's values of a result.
@@ -168,10 +183,12 @@ void Join::fill(Batch& batch, size_t row, Side side, const JoinBuffer::Row& from
         static_cast<void>(read_compact_value(in, batch.columns[static_cast<size_t>(column.slot)][row]));
 }
 
-void Join::fill_windows(Batch& batch, size_t row, EventTime time) const {
+void Join::fill_window(Batch& batch, size_t row, WindowGrid::Cell window) const {
     if (stage_.window_start < 0) return;
-    batch.columns[static_cast<size_t>(stage_.window_start)][row] = Value::of_int8(reach_.window_start(time));
-    batch.columns[static_cast<size_t>(stage_.window_end)][row] = Value::of_int8(reach_.window_end(time));
+    const WindowGrid& windows = reach_.windows();
+    batch.columns[static_cast<size_t>(stage_.window_start)][row] =
+        Value::of_int8(windows.window_start(window));
+    batch.columns[static_cast<size_t>(stage_.window_end)][row] = Value::of_int8(windows.window_end(window));
 }
 
 Result<void> Join::flush_pairs(Executor& executor, const Node& node) {
@@ -294,7 +311,7 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
         if (as_of_ && partner == nullptr && !join_.rule.keeps_left()) continue;
         if (count == 0) results_ = &executor.begin_slice(stage_.frame, kSliceRows);
         results_->times[count] = std::max(leaving.time, partner == nullptr ? leaving.time : partner->time);
-        fill_windows(*results_, count, leaving.time);
+        fill_window(*results_, count, reach_.windows().cell_of(leaving.time));  // Tumbling.
         fill(*results_, count, static_cast<Side>(side), *leaving.row);
         if (partner != nullptr) {
             fill(*results_, count, Side::kRight, *partner->row);

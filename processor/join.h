@@ -66,12 +66,15 @@ private:
     [[nodiscard]] Result<void> evaluate(Executor& executor, const Node& node, const JoinInputNode& input,
                                         Batch& batch);
     void encode_keys();
-    // Pairs row i of rows_ with the other side's buffer.
-    [[nodiscard]] Result<void> probe(Executor& executor, const Node& node, const Batch& batch, size_t i);
+    // Pairs row i of rows_ with the other side's buffer. `watermark`: before the row; kNoTime: it cannot be
+    // late.
+    [[nodiscard]] Result<void> probe(Executor& executor, const Node& node, const Batch& batch, size_t i,
+                                     EventTime watermark);
+    void add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& found, WindowGrid::Cell window);
     [[nodiscard]] Result<void> flush_pairs(Executor& executor, const Node& node);
     void insert(const Batch& batch, StreamCounters& counters);
     void fill(Batch& batch, size_t row, Side side, const JoinBuffer::Row& from);
-    void fill_windows(Batch& batch, size_t row, EventTime time) const;
+    void fill_window(Batch& batch, size_t row, WindowGrid::Cell window) const;
     // The right record for a left one that leaves; null: there is none.
     [[nodiscard]] const JoinBuffer::Found* nearest(const JoinBuffer::Found& left);
     [[nodiscard]] Result<void> flush_leaving(Executor& executor, size_t count);

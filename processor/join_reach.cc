@@ -32,11 +32,13 @@ JoinReach::JoinReach(const config::Join& rule)
 }
 
 EventTime JoinReach::first(Side side, EventTime time) const {
-    return windowed_ ? window_start(time) : time - back_ms_[static_cast<size_t>(side)];
+    return windowed_ ? grid_.window_start(grid_.first_window(grid_.cell_of(time)))
+                     : time - back_ms_[static_cast<size_t>(side)];
 }
 
 EventTime JoinReach::last(Side side, EventTime time) const {
-    return windowed_ ? window_end(time) - 1 : time + ahead_ms_[static_cast<size_t>(side)];
+    return windowed_ ? grid_.window_end(grid_.last_window(grid_.cell_of(time))) - 1
+                     : time + ahead_ms_[static_cast<size_t>(side)];
 }
 
 bool JoinReach::is_late(EventTime watermark, EventTime time) const {
@@ -45,12 +47,24 @@ bool JoinReach::is_late(EventTime watermark, EventTime time) const {
 
 EventTime JoinReach::bound(Side side, EventTime watermark) const {
     if (!windowed_) return Watermarks::less(watermark, keep_ms_[static_cast<size_t>(side)]);
-    const EventTime closed = Watermarks::less(watermark, grace_ms_);
-    return closed == kNoTime || closed == kEndOfTime ? closed : window_start(closed);
+    if (watermark == kNoTime || watermark == kEndOfTime) return watermark;
+    return grid_.window_start(first_open(watermark));
 }
 
 EventTime JoinReach::reaches(Side side, EventTime bound) const {
-    return windowed_ ? window_end(bound - 1) + grace_ms_ : bound + keep_ms_[static_cast<size_t>(side)];
+    return windowed_ ? last(side, bound - 1) + 1 + grace_ms_ : bound + keep_ms_[static_cast<size_t>(side)];
+}
+
+WindowGrid::Cell JoinReach::first_open(EventTime watermark) const {
+    return grid_.first_window(grid_.cell_of(Watermarks::less(watermark, grace_ms_)));
+}
+
+JoinReach::Shared JoinReach::shared(EventTime one, EventTime other, EventTime watermark) const {
+    Shared windows{grid_.first_window(grid_.cell_of(std::max(one, other))),
+                   grid_.last_window(grid_.cell_of(std::min(one, other)))};
+    if (watermark != kNoTime && watermark != kEndOfTime)
+        windows.first = std::max(windows.first, first_open(watermark));
+    return windows;
 }
 
 }  // namespace weir::processor

@@ -1,5 +1,5 @@
 // Which times of the other side a record of a join can be paired with, and up to when: an interval around it
-// (within, as_of), or the window that it lies in. Immutable; any thread.
+// (within, as_of), or the windows that it lies in. Immutable; any thread.
 //
 //   bound    what is older than bound(W) has left at the watermark W: no record that is not late can be
 //            paired with it any more. It grows with W.
@@ -32,12 +32,18 @@ public:
     // How far a result's time may lie behind the watermark.
     [[nodiscard]] int64_t behind_ms() const { return behind_ms_; }
 
-    [[nodiscard]] EventTime window_start(EventTime time) const { return grid_.start_of(grid_.cell_of(time)); }
-    [[nodiscard]] EventTime window_end(EventTime time) const {
-        return grid_.start_of(grid_.cell_of(time) + 1);
-    }
+    // The windows, by name, that hold both times and have not closed at the watermark.
+    struct Shared {
+        WindowGrid::Cell first;
+        WindowGrid::Cell last;
+    };
+    [[nodiscard]] Shared shared(EventTime one, EventTime other, EventTime watermark) const;
+    [[nodiscard]] const WindowGrid& windows() const { return grid_; }
 
 private:
+    // The first window that has not closed; kNoTime and kEndOfTime are no watermarks.
+    [[nodiscard]] WindowGrid::Cell first_open(EventTime watermark) const;
+
     const bool windowed_;
     const int64_t grace_ms_;
     std::array<int64_t, 2> back_ms_{};
