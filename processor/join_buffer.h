@@ -5,10 +5,9 @@
 // is no heap object per record.
 //
 // Stored form, tables T and T + 1:
-//   T      key prefix sequence(u32, big-endian)    value flags(u8; 1: found a partner) time(varint, after the
-//                                                        pane's start) row
-//   T + 1  the same key, empty value               it found a partner after it was stored; only where that
-//                                                  counts
+//   T      key: prefix sequence(u32, big-endian); value: flags(u8; 1: found a partner) time(varint, after the
+//          pane's start) row
+//   T + 1  the same key, empty value: it found a partner after it was stored; only where that counts
 //   prefix := start of the pane, as in group_table.h; row := key(length varint, bytes; empty: NULL) values
 //
 // Bounds:  event times from 1900 to 2160 (kFirstTime, kEndTime), so that a pane's number fits in 32 bits.

@@ -6,11 +6,11 @@
 //               fields bids: count(*), total: sum(price), highest: max(price)
 //   late:       from totals.late
 //   pairs:      from expensive, left join with itself by auction, the right bid higher and at most
-//   --within-ms
-//               later: fields auction, price, later
+//               --within-ms later: fields auction, price, later
 //   dead:       the malformed bids: once when undecodable, once per stream that reads the price otherwise
 //
-//   weir_oracle OUTPUT=FILE… [--price=DOLLARS] [--window-ms=] [--grace-ms=] [--delay-ms=] [bid options]
+//   weir_oracle OUTPUT=FILE… [--price=DOLLARS] [--window-ms=] [--grace-ms=] [--delay-ms=] [--within-ms=]
+//               [bid options]
 //     OUTPUT is expensive, totals, late, pairs or dead. --delay-ms: the watermark's distance to the newest
 //     event time.
 //
