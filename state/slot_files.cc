@@ -55,23 +55,34 @@ public:
 
 private:
     void set(const KeyView& key, std::optional<std::string> value) {
-        const auto at = entries_.find(key);
-        if (at != entries_.end())
+        // Many changes come in the order of their keys: then the place is behind the latest one.
+        auto at = entries_.end();
+        bool found = false;
+        if (latest_ != entries_.end() && KeyLess::view(latest_->first) < key) {
+            at = std::next(latest_);
+            found = at == entries_.end() || key < KeyLess::view(at->first);
+        }
+        if (!found) at = entries_.lower_bound(key);
+        if (at != entries_.end() && KeyLess::view(at->first) == key)
             at->second = std::move(value);
         else
-            entries_.emplace(Key(key.first, key.second), std::move(value));
+            at = entries_.emplace_hint(at, Key(key.first, key.second), std::move(value));
+        latest_ = at;
     }
 
     void erase_prefix(const KeyView& prefix) {
         auto entry = entries_.lower_bound(prefix);
         while (entry != entries_.end() && starts_with(entry->first, prefix)) entry = entries_.erase(entry);
+        latest_ = entries_.end();
         if (erased(prefix)) return;
         auto longer = prefixes_.lower_bound(prefix);
         while (longer != prefixes_.end() && starts_with(*longer, prefix)) longer = prefixes_.erase(longer);
         prefixes_.emplace(prefix.first, prefix.second);
     }
 
-    std::map<Key, std::optional<std::string>, KeyLess> entries_;  // nullopt: erased.
+    using Entries = std::map<Key, std::optional<std::string>, KeyLess>;
+    Entries entries_;  // nullopt: erased.
+    Entries::iterator latest_ = entries_.end();
     std::set<Key, KeyLess> prefixes_;
 };
 
