@@ -116,9 +116,12 @@ Result<void> App::check_inputs() {
             return connector_->describe(TopicId{static_cast<uint16_t>(i)}, left_ms);
         });
         if (!info.ok()) return info.error();
-        partition_counts_.push_back(info->partition_count);
+        topic_partitions_.push_back(info->partition_count);
+        if (plan_->inputs[i].is_table && !info->compacted)
+            log_warn("{}", not_compacted(plan_->inputs[i].name));
     }
-    WEIR_TRY(check_partition_counts(pipeline_, *plan_, partition_counts_));
+    partition_counts_ = processor::sharded_partition_counts(*plan_, topic_partitions_);
+    WEIR_TRY(check_partition_counts(pipeline_, *plan_, topic_partitions_));
     WEIR_ASSIGN(cluster_id_, until_answered(clock_, deadline_ms, &stop_,
                                             [&] { return connector_->cluster_id(kRequestTimeoutMs); }));
     return {};
@@ -143,15 +146,15 @@ void App::warn_about_retention() {
 
 Result<void> App::check_world() {
     if (plan_->inputs.front().is_file) return {};
-    for (size_t i = 0; i < partition_counts_.size(); ++i) {
+    for (size_t i = 0; i < topic_partitions_.size(); ++i) {
         const auto info = connector_->describe(TopicId{static_cast<uint16_t>(i)}, kRequestTimeoutMs / 5);
-        if (!info.ok() || info->partition_count == partition_counts_[i]) continue;
+        if (!info.ok() || info->partition_count == topic_partitions_[i]) continue;
         return Error{
             Code::kMismatch,
             fmt::format(
                 "topic '{}' has {} partitions now, it had {} when this process started: keys may have "
                 "moved between partitions; the open epochs were finished",
-                plan_->inputs[i].name, info->partition_count, partition_counts_[i])};
+                plan_->inputs[i].name, info->partition_count, topic_partitions_[i])};
     }
     return {};
 }
@@ -205,7 +208,7 @@ Result<void> App::open_state() {
     now.cluster_id = cluster_id_;
     now.pipeline = pipeline_.name;
     now.state_hash = plan_->state_hash;
-    for (size_t i = 0; i < plan_->inputs.size(); ++i)
+    for (size_t i = 0; i < plan_->inputs.size() && !plan_->inputs[i].global; ++i)
         now.inputs.push_back({plan_->inputs[i].name, partition_counts_[i]});
     now.instance = pipeline_.instance.index;
     now.instances = pipeline_.instance.count;
@@ -253,6 +256,14 @@ int64_t App::stalled_ms() const {
     return running_ == 0 ? 0 : stalled;
 }
 
+std::string loading_text(const processor::WorkerStatus& worker) {
+    std::string text;
+    for (const processor::TableProgress& table : worker.loading)
+        text += fmt::format("{}{} {} of {} records", text.empty() ? "" : ", ", table.name, table.read,
+                            table.total);
+    return text;
+}
+
 AppStatus App::status() const {
     AppStatus status;
     status.pipeline = pipeline_.name;
@@ -270,9 +281,13 @@ AppStatus App::status() const {
             continue;
         }
         status.workers.push_back(slot->worker->status());
-        if (status.workers.back().phase == processor::WorkerPhase::kRunning) continue;
+        const processor::WorkerStatus& worker = status.workers.back();
+        if (worker.phase == processor::WorkerPhase::kRunning) continue;
         status.ready = false;
         status.not_ready_because = fmt::format("worker {} is recovering", slot->index);
+        if (worker.phase != processor::WorkerPhase::kLoading) continue;
+        status.not_ready_because =
+            fmt::format("worker {} reads tables: {}", slot->index, loading_text(worker));
     }
     return status;
 }
@@ -296,10 +311,11 @@ void App::run_worker(Slot& slot) {
     settings.identity = {pipeline_.name, pipeline_.instance.index, slot.index};
     settings.host = host_name();
     settings.shards = slot.shards;
-    settings.partition_counts = partition_counts_;
+    settings.partition_counts = topic_partitions_;
     for (const processor::PlanInput& input : plan_->inputs)
         settings.start_policies.push_back(
-            start_policy(pipeline_.sources[input.source].start, clock_.wall_ms()));
+            input.is_table ? processor::StartPolicy{}
+                           : start_policy(pipeline_.sources[input.source].start, clock_.wall_ms()));
     settings.decider = decider_;
     settings.kafka_inputs = !plan_->inputs.front().is_file;
     settings.commit_interval_ms = pipeline_.commit_interval_ms;

@@ -40,6 +40,9 @@ struct AppStatus {
     std::vector<processor::WorkerStatus> workers;
 };
 
+// How far a worker is that reads tables.
+[[nodiscard]] std::string loading_text(const processor::WorkerStatus& worker);
+
 class App {
 public:
     App(config::Pipeline pipeline, std::unique_ptr<const processor::Plan> plan, RunOptions options,
@@ -85,7 +88,8 @@ private:
     std::unique_ptr<processor::Connector> connector_;
     std::unique_ptr<state::StateDirectory> state_;
     std::string cluster_id_;
-    std::vector<int32_t> partition_counts_;  // By input.
+    std::vector<int32_t> topic_partitions_;  // By input.
+    std::vector<int32_t> partition_counts_;  // The same, with 0 for global tables: what shards read.
     processor::Decider decider_ = processor::Decider::kTransaction;
     std::unique_ptr<state::Snapshotter> snapshotter_;  // Started before workers are pinned.
     std::vector<std::unique_ptr<Slot>>

@@ -141,6 +141,8 @@ void add_streams(const AppStatus& app, const processor::Plan& plan, const proces
                     stream.late_dropped);
         out.counter("weir_late_side_output_total", "Late records that went to <stream>.late.", plain,
                     stream.late - stream.late_dropped);
+        out.counter("weir_lookups_missed_total", "Records for which a lookup found no row.", plain,
+                    stream.lookups_missed);
         out.counter("weir_expression_errors_total", "Rows whose expression failed.", plain,
                     stream.expression_errors);
         out.counter("weir_records_released_total", "Merged records whose windows have ended.", plain,
@@ -155,12 +157,22 @@ void add_streams(const AppStatus& app, const processor::Plan& plan, const proces
     }
 }
 
-void add_shard(const AppStatus& app, const processor::Plan& plan, const processor::ShardStatus& shard,
-               Families& out) {
+void add_shard(const AppStatus& app, const processor::Plan& plan, int32_t slot,
+               const processor::ShardStatus& shard, Families& out) {
     const auto place = [&](TopicPartition partition) {
         return Labels{{"topic", plan.inputs[static_cast<size_t>(partition.topic)].name},
                       {"partition", std::to_string(partition.partition)}};
     };
+    for (const processor::TableStatus& table : shard.tables) {
+        // A worker's shards share its global tables.
+        const bool global = shard.shard == processor::kGlobalTables;
+        const Labels labels = {{"pipeline", app.pipeline},
+                               {"table", table.name},
+                               {global ? "worker" : "shard", std::to_string(global ? slot : shard.shard)}};
+        out.gauge("weir_table_rows", "Rows of a table.", labels, static_cast<double>(table.rows));
+        out.gauge("weir_table_bytes", "Bytes of their memory.", labels, static_cast<double>(table.bytes));
+    }
+    if (shard.shard == processor::kGlobalTables) return;  // Every worker reads the same partitions.
     for (const processor::PartitionStatus& partition : shard.partitions) {
         Labels labels = place(partition.partition);
         labels.insert(labels.begin(), {"pipeline", app.pipeline});
@@ -228,7 +240,7 @@ void add_worker(const AppStatus& app, const processor::Plan& plan, const process
                 labels, worker.ledger_imbalances);
     out.gauge("weir_disk_full", "1 while reading is paused because the log cannot grow.", labels,
               worker.disk_full ? 1 : 0);
-    for (const processor::ShardStatus& shard : worker.shards) add_shard(app, plan, shard, out);
+    for (const processor::ShardStatus& shard : worker.shards) add_shard(app, plan, worker.slot, shard, out);
 }
 
 void add_process(Families& out) {

@@ -127,6 +127,16 @@ void write_worker(Writer& out, const AppStatus& app, const processor::Plan& plan
         out.StartArray();
         for (const auto& stage : shard.stages) write_stage(out, plan, shard, stage);
         out.EndArray();
+        key(out, "tables");
+        out.StartArray();
+        for (const processor::TableStatus& table : shard.tables) {
+            out.StartObject();
+            text(out, "table", table.name);
+            count(out, "rows", table.rows);
+            count(out, "bytes", table.bytes);
+            out.EndObject();
+        }
+        out.EndArray();
         out.EndObject();
     }
     out.EndArray();
@@ -177,6 +187,7 @@ void write_pipeline(Writer& out, const AppStatus& app, const processor::Plan& pl
         count(out, "unmatched", stream.unmatched);
         count(out, "expired", stream.expired);
         count(out, "windows_closed", stream.windows_closed);
+        count(out, "lookups_missed", stream.lookups_missed);
         out.EndObject();
     }
     out.EndArray();
@@ -190,7 +201,7 @@ void write_pipeline(Writer& out, const AppStatus& app, const processor::Plan& pl
 }  // namespace
 
 const char* phase_name(processor::WorkerPhase phase) {
-    constexpr const char* kNames[] = {"starting", "recovering", "running", "stopped"};
+    constexpr const char* kNames[] = {"starting", "recovering", "loading", "running", "stopped"};
     return kNames[static_cast<size_t>(phase)];
 }
 

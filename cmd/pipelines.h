@@ -12,7 +12,7 @@ namespace weir::cmd {
 [[nodiscard]] std::string render_pipelines(const std::vector<AppStatus>& apps,
                                            const std::vector<const processor::Plan*>& plans);
 
-// "starting", "recovering", "running", "stopped".
+// "starting", "recovering", "loading", "running", "stopped".
 [[nodiscard]] const char* phase_name(processor::WorkerPhase phase);
 
 }  // namespace weir::cmd

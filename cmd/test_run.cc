@@ -73,7 +73,8 @@ public:
           clock_(test.start_ms),
           broker_(clock_, kNeverMs),
           disk_(state::make_memory_directory("disk")),
-          partition_counts_(plan.inputs.size(), test.partitions),
+          topic_partitions_(plan.inputs.size(), test.partitions),
+          partition_counts_(processor::sharded_partition_counts(plan, topic_partitions_)),
           dealing_(1) {
         for (ShardId shard = 0; shard < test.partitions; ++shard) dealing_[0].push_back(shard);
         std::vector<std::string> outputs;
@@ -121,7 +122,7 @@ private:
             settings.identity = {plan_.name, 0, static_cast<int32_t>(slot)};
             settings.host = "test";
             settings.shards = dealing_[slot];
-            settings.partition_counts = partition_counts_;
+            settings.partition_counts = topic_partitions_;
             settings.start_policies.assign(plan_.inputs.size(), {});
             settings.decider = decider_;
             settings.commit_interval_ms = commit_interval_ms;
@@ -148,7 +149,8 @@ private:
         now.cluster_id = "memory";
         now.pipeline = plan_.name;
         now.state_hash = plan_.state_hash;
-        for (const std::string& input : inputs_) now.inputs.push_back({input, test_.partitions});
+        for (size_t i = 0; i < inputs_.size() && !plan_.inputs[i].global; ++i)
+            now.inputs.push_back({inputs_[i], test_.partitions});
         now.slots = static_cast<int32_t>(dealing_.size());
         return now;
     }
@@ -280,7 +282,8 @@ private:
     std::unique_ptr<connectors::MemoryConnector> connector_;
     processor::Decider decider_ = processor::Decider::kTransaction;
     std::vector<std::string> inputs_;
-    std::vector<int32_t> partition_counts_;
+    std::vector<int32_t> topic_partitions_;
+    std::vector<int32_t> partition_counts_;  // What shards read.
     Dealing dealing_;
     std::vector<std::unique_ptr<processor::Worker>> workers_;
     int64_t commit_interval_ms_ = 0;

@@ -45,14 +45,16 @@ void check_inputs(const Prepared& prepared, processor::Connector& connector, Rep
             continue;
         }
         counts.push_back(info->partition_count);
-        const config::Source& source = prepared.pipeline.sources[plan.inputs[i].source];
+        const processor::PlanInput& input = plan.inputs[i];
+        const config::Start start_at =
+            input.is_table ? config::Start{} : prepared.pipeline.sources[input.source].start;
         int64_t first_read = 0;
         for (int32_t partition = 0; partition < info->partition_count; ++partition) {
             const auto range = report.answer([&] {
                 return connector.offset_range({topic, partition}, kRequestTimeoutMs);
             });
             const auto start = report.answer([&] {
-                return connector.resolve_start({topic, partition}, start_policy(source.start, now_ms),
+                return connector.resolve_start({topic, partition}, start_policy(start_at, now_ms),
                                                kRequestTimeoutMs);
             });
             if (!range.ok() || !start.ok()) {
@@ -61,13 +63,18 @@ void check_inputs(const Prepared& prepared, processor::Connector& connector, Rep
             }
             first_read += range->end - *start;
         }
-        std::printf("  input  %-32s %d partitions, a first start reads about %lld records\n",
-                    plan.inputs[i].name.c_str(), info->partition_count, static_cast<long long>(first_read));
+        if (input.is_table && !info->compacted)
+            std::printf("  warning: %s\n", not_compacted(input.name).c_str());
+        std::printf("  %s  %-32s %d partitions, a first start reads about %lld records\n",
+                    input.is_table ? "table" : "input", input.name.c_str(), info->partition_count,
+                    static_cast<long long>(first_read));
     }
     if (counts.size() != plan.inputs.size()) return;
     if (const auto equal = check_partition_counts(prepared.pipeline, plan, counts); !equal.ok())
         report.problem(equal.error());
-    const int32_t shards = *std::max_element(counts.begin(), counts.end());
+    int32_t shards = 0;
+    for (size_t i = 0; i < counts.size(); ++i)
+        if (!plan.inputs[i].global) shards = std::max(shards, counts[i]);
     std::printf("  shards %d, instance %d of %d\n", shards, prepared.pipeline.instance.index,
                 prepared.pipeline.instance.count);
     if (prepared.pipeline.instance.index >= shards)

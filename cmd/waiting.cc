@@ -221,6 +221,11 @@ std::optional<Waiting> of_worker(const processor::WorkerStatus& worker) {
             waiting.state = WaitingState::kRecovering;
             waiting.reason = "the worker reads back the outcome of its last commit, or waits for the broker";
             return waiting;
+        case processor::WorkerPhase::kLoading:
+            waiting.state = WaitingState::kLoading;
+            waiting.reason = "no stream is read before the tables are: " + loading_text(worker);
+            waiting.released_by = "the ends that the tables' topics had when the worker started";
+            return waiting;
         case processor::WorkerPhase::kStopped:
             waiting.state = WaitingState::kStopped;
             waiting.reason = "the worker has ended";
@@ -237,7 +242,7 @@ std::optional<Waiting> of_worker(const processor::WorkerStatus& worker) {
 }  // namespace
 
 const char* state_name(WaitingState state) {
-    constexpr const char* kNames[] = {"starting", "recovering",   "disk_full", "stopped",
+    constexpr const char* kNames[] = {"starting", "recovering", "loading", "disk_full", "stopped",
                                       "ended",    "no_data",      "nothing_open", "records",
                                       "clock",    "ticking",      "all_idle",  "held"};
     return kNames[static_cast<size_t>(state)];

@@ -19,6 +19,7 @@ namespace weir::cmd {
 enum class WaitingState : uint8_t {
     kStarting,     // The worker has not begun; `reason` says why.
     kRecovering,   // It reads back what the last commit was.
+    kLoading,      // It reads its tables, and no stream before it has them.
     kDiskFull,     // Reading pauses until the log can grow.
     kStopped,
     kEnded,        // Bounded input ended: event time is at its end.

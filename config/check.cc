@@ -252,7 +252,7 @@ private:
     void check_part_name(const Node& key) {
         if (is_part_name(key.value)) return;
         diagnostics_.error("W0019", key.mark,
-                           fmt::format("`{}` is no name for a source or stream", key.value),
+                           fmt::format("`{}` is no name for a source, table or stream", key.value),
                            "letters, digits, underscores and dashes, a letter first, at most 100");
     }
 
@@ -354,6 +354,7 @@ private:
             case Type::kPath:
             case Type::kTimezone:
             case Type::kInput:
+            case Type::kTable:
             case Type::kExpression:
             case Type::kFieldName:
             case Type::kProperty: return;

@@ -104,6 +104,14 @@ const std::vector<Field>& fields() {
         {.path = "sources.*.start", .type = Type::kStart, .values = "earliest latest", .default_value = "earliest", .example = "-1h",
          .doc = "Where the first run begins: `earliest`, `latest`, an RFC 3339 instant, or a time ago such as `-1h`. Later runs go on where the last one stopped."},
 
+        {.path = "tables", .map = true, .example = "{users: {topic: users}}", .also = "caches ktables", .doc = "Compacted topics that `lookup` finds rows in. See [tables.md](tables.md)."},
+        {.path = "tables.*", .map = true, .example = "{topic: users}", .doc = "One table: the latest record of every key of its topic. A record without a value deletes the key's row."},
+        {.path = "tables.*.topic", .type = Type::kTopic, .required = true, .example = "users", .doc = "The topic; its `cleanup.policy` should be `compact`."},
+        {.path = "tables.*.format", .type = Type::kEnum, .values = "json string bytes", .default_value = "json", .example = "string", .also = "codec decoding",
+         .doc = "How a value is read. The field `value` holds a string or bytes row."},
+        {.path = "tables.*.global", .type = Type::kEnum, .values = "true false", .default_value = "false", .example = "true",
+         .doc = "`true`: every worker holds the whole table, so any field can look it up; it is read anew at each start. `false`: a worker holds the partitions that it reads of the streams, as part of its state; lookups are by the streams' key."},
+
         {.path = "streams", .map = true, .required = true, .example = "{paid: {from: orders, to: paid-orders}}", .also = "pipelines flows", .doc = "What is done with the records."},
         {.path = "streams.*", .map = true, .example = "{from: orders, to: paid-orders}", .doc = "One stream; others can read it by its name."},
         {.path = "streams.*.from", .type = Type::kInput, .list = ListForm::kAlso, .one_of = true, .example = "orders", .also = "input inputs source",
@@ -149,6 +157,12 @@ const std::vector<Field>& fields() {
         {.path = "streams.*.steps.explode", .type = Type::kFieldName, .map = true, .example = "items", .also = "unnest flatten flatmap", .doc = "Makes one record of each element of an array; the element takes the field's place."},
         {.path = "streams.*.steps.explode.field", .type = Type::kFieldName, .required = true, .example = "items", .doc = "The array."},
         {.path = "streams.*.steps.explode.as", .type = Type::kFieldName, .default_value = "the field itself", .example = "item", .doc = "Where the element goes."},
+        {.path = "streams.*.steps.lookup", .map = true, .example = "{table: users, by: user_id, missing: keep}", .also = "enrich cached join_table", .doc = "Finds a table's row for the record. Its fields are named after the table: `users.country`; `users` is the whole row."},
+        {.path = "streams.*.steps.lookup.table", .type = Type::kTable, .required = true, .example = "users", .doc = "The table."},
+        {.path = "streams.*.steps.lookup.by", .type = Type::kExpression, .list = ListForm::kAlso, .required = true, .example = "user_id", .also = "on key", .doc = "The row's key: its text is the key of the table's record. Several make a JSON array. Without `global` it is the field that the stream's topic is keyed by."},
+        {.path = "streams.*.steps.lookup.as", .type = Type::kFieldName, .default_value = "the table's name", .example = "buyer", .doc = "What the row is called, where one table is looked up twice."},
+        {.path = "streams.*.steps.lookup.missing", .type = Type::kEnum, .values = "keep drop error", .default_value = "keep", .example = "drop",
+         .doc = "A record whose key has no row: goes on with NULLs, is left out, or goes to `on_error`."},
         {.path = "streams.*.steps.aggregate", .map = true, .example = "{by: customer_id, window: {tumbling: 1m}, fields: {orders: count(*)}}", .also = "group window",
          .doc = "One result per group and window: the `by` fields, `window_start` and `window_end` in epoch milliseconds, then `fields`."},
         {.path = "streams.*.steps.aggregate.by", .type = Type::kFieldName, .list = ListForm::kAlso, .default_value = "one group per partition", .example = "customer_id", .also = "group_by key", .doc = "The fields that make a group."},
@@ -305,6 +319,7 @@ std::string_view type_name(Type type) {
         case Type::kPipelineName: return "a name such as revenue-per-minute";
         case Type::kTopic: return "a topic name";
         case Type::kInput: return "the name of a source or stream";
+        case Type::kTable: return "the name of a table";
         case Type::kExpression: return "an expression";
         case Type::kFieldName: return "a field name";
         case Type::kDuration: return "a duration such as 250ms, 5s or 1m30s";

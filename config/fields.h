@@ -21,6 +21,7 @@ enum class Type : uint8_t {
     kPipelineName,
     kTopic,
     kInput,
+    kTable,
     kExpression,
     kFieldName,
     kDuration,

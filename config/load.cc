@@ -95,6 +95,9 @@ public:
         each_part(root, "sources", [&](const Node& key, const Node& node) {
             pipeline.sources.push_back(read_source(key, node));
         });
+        each_part(root, "tables", [&](const Node& key, const Node& node) {
+            pipeline.tables.push_back(read_table(key, node));
+        });
         each_part(root, "streams", [&](const Node& key, const Node& node) {
             pipeline.streams.push_back(read_stream(key, node));
         });
@@ -268,6 +271,13 @@ private:
         return source;
     }
 
+    Table read_table(const Node& key, const Node& node) const {
+        Table table;
+        table.input = read_source(key, node);
+        table.global = scalar(node, "global") == "true";
+        return table;
+    }
+
     Stream read_stream(const Node& key, const Node& node) const {
         Stream stream;
         stream.name = key.value;
@@ -349,6 +359,8 @@ private:
             step.step = RemoveStep{texts(&node)};
         } else if (key.value == "explode") {
             step.step = read_explode(node);
+        } else if (key.value == "lookup") {
+            step.step = read_lookup(node);
         } else if (key.value == "aggregate") {
             step.step = read_aggregate(key, node);
         } else if (key.value == "dedupe") {
@@ -384,6 +396,17 @@ private:
     [[nodiscard]] ExplodeStep read_explode(const Node& node) const {
         if (node.is_scalar()) return {to_text(source_, node), ""};
         return {expression(node, "field").value_or(Text{}), scalar(node, "as")};
+    }
+
+    [[nodiscard]] LookupStep read_lookup(const Node& node) const {
+        LookupStep lookup;
+        lookup.table = expression(node, "table").value_or(Text{});
+        lookup.by = texts(node.find("by"));
+        lookup.as = scalar(node, "as").empty() ? lookup.table.value : scalar(node, "as");
+        const std::string& missing = scalar(node, "missing");
+        if (missing == "drop") lookup.missing = LookupStep::Missing::kDrop;
+        if (missing == "error") lookup.missing = LookupStep::Missing::kError;
+        return lookup;
     }
 
     [[nodiscard]] AggregateStep read_aggregate(const Node& key, const Node& node) const {

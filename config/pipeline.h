@@ -113,6 +113,13 @@ struct Source {
     Mark mark;
 };
 
+// A compacted topic as a table: the latest record of every key, which lookups find. `input` reads it as a
+// source reads its topic.
+struct Table {
+    Source input;
+    bool global = false;  // Every worker holds all partitions, instead of those that its shards have.
+};
+
 struct NamedExpression {
     std::string name;
     Mark name_mark;
@@ -134,6 +141,16 @@ struct RemoveStep {
 struct ExplodeStep {  // One record per element; the element replaces the field, or goes to `as`.
     Text field;
     std::string as;  // Empty: the field itself.
+};
+
+// Puts a table's row beside the record, as `as`.
+struct LookupStep {
+    enum class Missing : uint8_t { kKeep, kDrop, kError };
+
+    Text table;
+    std::vector<Text> by;  // Expressions; several make the key a JSON array.
+    std::string as;
+    Missing missing = Missing::kKeep;
 };
 
 // Which records of a group belong together. What a kind does not use stays 0.
@@ -202,8 +219,8 @@ struct TopNStep {
 };
 
 struct Step {
-    std::variant<FilterStep, MapStep, SetStep, RemoveStep, ExplodeStep, AggregateStep, DedupeStep,
-                 ThrottleStep, TopNStep>
+    std::variant<FilterStep, MapStep, SetStep, RemoveStep, ExplodeStep, LookupStep, AggregateStep,
+                 DedupeStep, ThrottleStep, TopNStep>
         step;
     Mark mark;
 
@@ -342,6 +359,7 @@ struct Pipeline {
     int64_t max_drift_ms = 0;  // `align`; 0: none.
     Mark align_mark;
     std::vector<Source> sources;  // In file order.
+    std::vector<Table> tables;    // In file order.
     std::vector<Stream> streams;  // In file order.
     std::vector<TestCase> tests;  // In file order.
 };

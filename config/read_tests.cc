@@ -227,6 +227,8 @@ public:
             inputs_.insert(source.topics.begin(), source.topics.end());
             if (!source.file.empty()) inputs_.insert(source.file);
         }
+        for (const Table& table : pipeline.tables)
+            inputs_.insert(table.input.topics.begin(), table.input.topics.end());
         for (const Stream& stream : pipeline.streams) {
             for (const Route& route : stream.to)
                 outputs_.insert(route.topic.empty() ? route.file : route.topic);

@@ -63,6 +63,7 @@ std::string scalar_schema(const Field& field) {
         case Type::kPath:
         case Type::kTimezone:
         case Type::kInput:
+        case Type::kTable:
         case Type::kFieldName:
         case Type::kStart:
         case Type::kAddress:

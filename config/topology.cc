@@ -35,6 +35,7 @@ public:
     Topology(const Pipeline& pipeline, Diagnostics& diagnostics)
         : pipeline_(pipeline), diagnostics_(diagnostics) {
         for (const Source& source : pipeline.sources) sources_.try_emplace(source.name, &source);
+        for (const Table& table : pipeline.tables) tables_.try_emplace(table.input.name, &table);
         for (const Stream& stream : pipeline.streams) streams_.try_emplace(stream.name, &stream);
     }
 
@@ -44,8 +45,12 @@ public:
             for (const Text& from : stream.from) check_input(from);
             check_routes(stream);
             if (stream.join) check_join(*stream.join);
-            for (const Step& step : stream.steps) check_window(step);
+            for (const Step& step : stream.steps) {
+                check_window(step);
+                check_lookup(step);
+            }
         }
+        check_tables();
         check_cycles();
         check_places();
         check_used();
@@ -90,6 +95,48 @@ private:
         diagnostics_.error("W0050", from.mark, fmt::format("there is no source or stream `{}`", name),
                            names.empty() ? "" : fmt::format("valid: {}", fmt::join(names, ", ")),
                            near.empty() ? "" : fmt::format("did you mean `{}{}`?", near, late ? kLate : ""));
+    }
+
+    void check_lookup(const Step& step) {
+        const auto* const lookup = std::get_if<LookupStep>(&step.step);
+        if (lookup == nullptr || lookup->table.value.empty()) return;
+        if (tables_.contains(lookup->table.value)) {
+            looked_up_.insert(lookup->table.value);
+            return;
+        }
+        std::vector<std::string_view> names;
+        for (const auto& [key, table] : tables_) names.push_back(key);
+        const std::string_view near = nearest(lookup->table.value, names);
+        diagnostics_.error("W0090", lookup->table.mark,
+                           fmt::format("there is no table `{}`", lookup->table.value),
+                           names.empty() ? "" : fmt::format("valid: {}", fmt::join(names, ", ")),
+                           near.empty() ? "tables stand under `tables:`, beside `sources:`"
+                                        : fmt::format("did you mean `{}`?", near));
+    }
+
+    // A table's name is its own, and nothing else reads its topic: which of two readers a record is for could
+    // not be told.
+    void check_tables() {
+        std::map<std::string_view, std::string_view> readers;  // By topic.
+        for (const Source& source : pipeline_.sources) {
+            for (const std::string& topic : source.topics) readers.try_emplace(topic, source.name);
+        }
+        for (const Table& table : pipeline_.tables) {
+            const Source& input = table.input;
+            if (sources_.contains(input.name) || streams_.contains(input.name)) {
+                diagnostics_.error("W0053", input.mark,
+                                   fmt::format("`{}` is the name of a table and of a {}", input.name,
+                                               sources_.contains(input.name) ? "source" : "stream"),
+                                   "", "rename one of them");
+            }
+            if (input.topics.empty()) continue;  // Told by the field checks.
+            const auto [reader, is_new] = readers.try_emplace(input.topics.front(), input.name);
+            if (is_new) continue;
+            diagnostics_.error("W0091", input.mark,
+                               fmt::format("the table `{}` and `{}` read the same topic", input.name,
+                                           reader->second),
+                               "", "read the topic once; what the other one needs goes to another pipeline");
+        }
     }
 
     void check_routes(const Stream& stream) {
@@ -252,6 +299,12 @@ private:
             diagnostics_.warning("W0059", source.mark,
                                  fmt::format("no stream reads the source `{}`", source.name));
         }
+        for (const Table& table : pipeline_.tables) {
+            if (looked_up_.contains(table.input.name)) continue;
+            diagnostics_.warning("W0092", table.input.mark,
+                                 fmt::format("no lookup uses the table `{}`", table.input.name), "",
+                                 "it is read and kept all the same");
+        }
     }
 
     // Files and topics: what one commit can hold together.
@@ -269,7 +322,13 @@ private:
                                "split it into two pipelines");
         }
 
-        bool uses_topics = topic != none;
+        if (file != none && !pipeline_.tables.empty()) {
+            diagnostics_.error("W0056", pipeline_.tables.front().input.mark,
+                               "a pipeline reads files or topics, not both",
+                               "a table is the content of a topic", "split it into two pipelines");
+        }
+
+        bool uses_topics = topic != none || !pipeline_.tables.empty();
         for (const Stream& stream : pipeline_.streams) {
             for (const Route& route : stream.to) {
                 if (route.topic.empty()) continue;
@@ -298,7 +357,9 @@ private:
     const Pipeline& pipeline_;
     Diagnostics& diagnostics_;
     std::map<std::string_view, const Source*> sources_;
+    std::map<std::string_view, const Table*> tables_;
     std::map<std::string_view, const Stream*> streams_;
+    std::set<std::string_view> looked_up_;  // Tables.
     std::set<std::string_view> late_;  // Streams whose late records are read.
 };
 

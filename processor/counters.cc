@@ -51,7 +51,8 @@ constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
                                            &StreamCounters::matched,
                                            &StreamCounters::unmatched,
                                            &StreamCounters::expired,
-                                           &StreamCounters::late_dropped};
+                                           &StreamCounters::late_dropped,
+                                           &StreamCounters::lookups_missed};
 static_assert(sizeof(StreamCounters) ==
               std::size(kStreamMembers) * sizeof(uint64_t) + sizeof(std::vector<uint64_t>));
 

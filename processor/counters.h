@@ -57,6 +57,7 @@ struct StreamCounters {
     uint64_t unmatched = 0;     // … and records that it gave without a partner: both are derived.
     uint64_t expired = 0;       // Buffered records that left; the others are still in the buffers.
     uint64_t late_dropped = 0;  // The other late ones went to `<stream>.late`.
+    uint64_t lookups_missed = 0;  // Without a row: gone on with NULLs, filtered, or failed.
     std::vector<uint64_t> out;  // Per route.
 };
 

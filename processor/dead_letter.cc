@@ -10,6 +10,7 @@ std::string_view error_name_text(ErrorName name) {
         case ErrorName::kTimestampUnreadable: return "timestamp_unreadable";
         case ErrorName::kTimestampAhead: return "timestamp_ahead";
         case ErrorName::kExpressionFailed: return "expression_failed";
+        case ErrorName::kLookupMissed: return "lookup_missed";
         case ErrorName::kProduceFailed: return "produce_failed";
     }
     return "unknown";

@@ -27,6 +27,7 @@ enum class ErrorName : uint8_t {
     kTimestampUnreadable,
     kTimestampAhead,
     kExpressionFailed,
+    kLookupMissed,
     kProduceFailed,
 };
 [[nodiscard]] std::string_view error_name_text(ErrorName name);  // "decode_failed"

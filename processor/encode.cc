@@ -135,6 +135,17 @@ MaybeBytes encode_text(const Value& value, std::string& buffer) {
     return buffer;
 }
 
+MaybeBytes encode_key(std::span<const Column* const> columns, uint32_t row, std::string& buffer) {
+    if (columns.size() == 1) return encode_text((*columns.front())[row], buffer);
+    buffer = "[";
+    for (const Column* column : columns) {
+        if (buffer.size() > 1) buffer += ',';
+        append_value((*column)[row], buffer);
+    }
+    buffer += ']';
+    return buffer;
+}
+
 MaybeBytes encode_group_key(std::span<const expr::Slot> slots, const Batch& batch, uint32_t row,
                             std::string& buffer) {
     if (slots.size() == 1) return encode_text(cell(batch, slots.front(), row), buffer);

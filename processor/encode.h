@@ -27,6 +27,10 @@ namespace weir::processor {
 // A key or header: null for NULL, else text; a view of the value's bytes or of `buffer`.
 [[nodiscard]] MaybeBytes encode_text(const Value& value, std::string& buffer);
 
+// The same of several values: a JSON array.
+[[nodiscard]] MaybeBytes encode_key(std::span<const Column* const> columns, uint32_t row,
+                                    std::string& buffer);
+
 // A window's key: the only value as text, or all of them as a JSON array.
 [[nodiscard]] MaybeBytes encode_group_key(std::span<const expr::Slot> slots, const Batch& batch, uint32_t row,
                                           std::string& buffer);

@@ -38,7 +38,7 @@ bool partition_of(const Value& value, int64_t& partition) {
 
 }  // namespace
 
-Executor::Executor(const Plan& plan, Watermarks& watermarks, Counters& counters)
+Executor::Executor(const Plan& plan, Watermarks& watermarks, Counters& counters, const Executor* globals)
     : plan_(plan),
       graph_(*plan.graph),
       watermarks_(watermarks),
@@ -54,6 +54,10 @@ Executor::Executor(const Plan& plan, Watermarks& watermarks, Counters& counters)
             stages_.push_back(std::make_unique<Join>(graph_, id));
         else
             stages_.push_back(std::make_unique<Aggregate>(graph_, id));
+    }
+    for (TableId id = 0; id < graph_.tables.size(); ++id) {
+        const bool shared = globals != nullptr && graph_.tables[id].global;
+        tables_.push_back(shared ? globals->tables_[id] : std::make_shared<Table>(graph_, id));
     }
 }
 
@@ -123,6 +127,13 @@ Result<void> Executor::run_node(NodeId id, Rows rows) {
     }
     if (const auto* operation = std::get_if<ExplodeNode>(&node.operation)) {
         return explode(node, *operation, scratch, rows);
+    }
+    if (const auto* operation = std::get_if<LookupNode>(&node.operation)) {
+        return lookup(node, *operation, scratch, rows);
+    }
+    if (const auto* operation = std::get_if<StoreNode>(&node.operation)) {
+        store(node, *operation, rows);
+        return {};
     }
     if (const auto* operation = std::get_if<AccumulateNode>(&node.operation)) {
         auto& aggregate = static_cast<Aggregate&>(*stages_[operation->stage]);

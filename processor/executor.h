@@ -21,13 +21,15 @@
 #include "processor/join.h"
 #include "processor/plan.h"
 #include "processor/stage_operator.h"
+#include "processor/table.h"
 #include "processor/watermark.h"
 
 namespace weir::processor {
 
 class Executor {
 public:
-    Executor(const Plan& plan, Watermarks& watermarks, Counters& counters);
+    // `globals`: whose global tables this one looks up; null: its own.
+    Executor(const Plan& plan, Watermarks& watermarks, Counters& counters, const Executor* globals);
 
     // What holds until the next call: where outputs go, where headers come from, what now() is.
     void begin(Sink& sink, const Source* source, int64_t wall_ms);
@@ -61,6 +63,8 @@ public:
     [[nodiscard]] const Watermarks& watermarks() const { return watermarks_; }
     [[nodiscard]] StreamCounters& counters(size_t stream) { return counters_.streams[stream]; }
     [[nodiscard]] StageOperator& stage(StageId stage) { return *stages_[stage]; }
+    [[nodiscard]] Table& table(TableId table) { return *tables_[table]; }
+    [[nodiscard]] const Table& table(TableId table) const { return *tables_[table]; }
     [[nodiscard]] const Graph& graph() const { return graph_; }
 
 private:
@@ -81,6 +85,10 @@ private:
                                        Rows rows);
     [[nodiscard]] Result<void> explode(const Node& node, const ExplodeNode& explode, Scratch& scratch,
                                        Rows rows);
+    // lookup.cc
+    [[nodiscard]] Result<void> lookup(const Node& node, const LookupNode& lookup, Scratch& scratch,
+                                      Rows rows);
+    void store(const Node& node, const StoreNode& store, Rows rows);
     [[nodiscard]] Result<void> exit(const Node& node, const ExitNode& exit, Scratch& scratch, Rows rows);
     [[nodiscard]] Result<void> emit(const Node& node, const ExitNode& exit, size_t route, Scratch& scratch,
                                     uint32_t row);
@@ -97,6 +105,8 @@ private:
     std::vector<Batch> batches_;                          // By frame.
     std::vector<Scratch> scratch_;                        // By node.
     std::vector<std::unique_ptr<StageOperator>> stages_;
+    std::vector<std::shared_ptr<Table>> tables_;  // By TableId; a worker's shards share the global ones.
+    std::vector<const Column*> lookup_keys_;
     Sink* sink_ = nullptr;
     const Source* source_ = nullptr;
     int64_t wall_ms_ = 0;

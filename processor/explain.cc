@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "processor/expr/jsonb.h"
 #include "processor/join_reach.h"
 #include "processor/planner.h"
@@ -78,6 +80,22 @@ const Stage* stage_of(const Graph& graph, size_t stream, std::optional<size_t> s
         if (stage.stream == stream && stage.step_index == step) return &stage;
     }
     return nullptr;
+}
+
+void explain_table(const config::Table& table, const Graph& graph, std::string& out) {
+    out += fmt::format("table {}\n  reads      topic {}, to its end before any stream begins\n",
+                       table.input.name, table.input.topics.front());
+    const auto plan = std::find_if(graph.tables.begin(), graph.tables.end(), [&](const TablePlan& candidate) {
+        return candidate.name == table.input.name;
+    });
+    if (table.global) {
+        out += "  held       whole by every worker, in memory, read anew at each start; in no commit\n";
+    } else {
+        out += fmt::format(
+            "  held       by shard, with the partition that it reads of the streams; part of each commit, "
+            "state table {}\n",
+            plan->state_table);
+    }
 }
 
 void explain_source(const config::Source& source, std::string& out) {
@@ -277,8 +295,14 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
                                                         quoted(describe(*stream.join)), join->table),
                                       join_parts(steps, ","), quoted_list(routes)));
     }
-    return fmt::format(R"({{"name":{},"stateful":{},"sources":[{}],"streams":[{}]}})", quoted(plan.name),
-                       !graph.stages.empty(), join_parts(sources, ","), join_parts(streams, ",")) +
+    std::vector<std::string> tables;
+    for (const config::Table& table : pipeline.tables) {
+        tables.push_back(fmt::format(R"({{"name":{},"topic":{},"global":{}}})", quoted(table.input.name),
+                                     quoted(table.input.topics.front()), table.global));
+    }
+    return fmt::format(R"({{"name":{},"stateful":{},"sources":[{}],"tables":[{}],"streams":[{}]}})",
+                       quoted(plan.name), plan.stateful, join_parts(sources, ","), join_parts(tables, ","),
+                       join_parts(streams, ",")) +
            "\n";
 }
 
@@ -287,6 +311,8 @@ std::string explain_dot(const config::Pipeline& pipeline) {
     for (const config::Source& source : pipeline.sources) {
         out += fmt::format("  {} [shape=cylinder];\n", quoted(source.name));
     }
+    for (const config::Table& table : pipeline.tables)
+        out += fmt::format("  {} [shape=box3d];\n", quoted("table " + table.input.name));
     for (const config::Stream& stream : pipeline.streams) {
         std::string label = stream.name;
         if (stream.join) label += "\n" + describe(*stream.join);
@@ -299,6 +325,11 @@ std::string explain_dot(const config::Pipeline& pipeline) {
                 late ? from.value.substr(0, from.value.size() - kLate.size()) : from.value;
             out += fmt::format("  {} -> {}{};\n", quoted(name), quoted(stream.name),
                                late ? " [label=\"late\"]" : "");
+        }
+        for (const config::Step& step : stream.steps) {
+            if (const auto* lookup = std::get_if<config::LookupStep>(&step.step))
+                out += fmt::format("  {} -> {} [style=dashed];\n", quoted("table " + lookup->table.value),
+                                   quoted(stream.name));
         }
         for (const config::Route& route : stream.to) {
             const std::string& target = route.topic.empty() ? route.file : route.topic;
@@ -412,6 +443,13 @@ std::string describe(const config::Step& step) {
                            top->smallest ? "smallest" : "largest", top->order.value, describe(top->window),
                            top->rank.empty() ? "" : ", rank as " + top->rank);
     }
+    if (const auto* lookup = std::get_if<config::LookupStep>(&step.step)) {
+        constexpr const char* kMissing[] = {"goes on", "is left out", "fails"};
+        return fmt::format("lookup {} by {}{}; without a row a record {}", lookup->table.value,
+                           texts(lookup->by),
+                           lookup->as == lookup->table.value ? "" : " as " + lookup->as,
+                           kMissing[static_cast<size_t>(lookup->missing)]);
+    }
     const auto& aggregate = std::get<config::AggregateStep>(step.step);
     return fmt::format("aggregate by {} in {}{}: {{{}}}{}", texts(aggregate.by), describe(aggregate.window),
                        describe(aggregate.emit), values(aggregate.fields),
@@ -425,9 +463,9 @@ void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& gr
         fmt::format("  guarantee  {}, one commit per {}\n",
                     pipeline.guarantee == config::Guarantee::kExactlyOnce ? "exactly once" : "at least once",
                     duration_text(pipeline.commit_interval_ms));
-    out += fmt::format("  state      {}\n", graph.stages.empty()
-                                                ? "none, so no WAL"
-                                                : "in " + pipeline.state_dir + ", by WAL and snapshots");
+    out += fmt::format("  state      {}\n", plan.stateful
+                                                ? "in " + pipeline.state_dir + ", by WAL and snapshots"
+                                                : "none, so no WAL");
     out += fmt::format("  on_error   decode: {}; expression: {}; produce: {}\n",
                        policy_text(pipeline.on_error.decode), policy_text(pipeline.on_error.expression),
                        policy_text(pipeline.on_error.produce));
@@ -435,6 +473,7 @@ void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& gr
         out += fmt::format("  align      partitions that meet in a window stay within {} of the slowest\n",
                            duration_text(pipeline.max_drift_ms));
     for (const config::Source& source : pipeline.sources) explain_source(source, out);
+    for (const config::Table& table : pipeline.tables) explain_table(table, graph, out);
     for (size_t i = 0; i < pipeline.streams.size(); ++i) explain_stream(pipeline, graph, i, out);
     graph.explain_json = explain_json(pipeline, plan, graph);
     graph.explain_dot = explain_dot(pipeline);

@@ -25,6 +25,7 @@ namespace weir::processor {
 using NodeId = uint32_t;
 using FrameId = uint32_t;  // Which batch a node's rows live in.
 using StageId = uint32_t;
+using TableId = uint32_t;
 
 // State tables of a stage, from Stage::table on. An aggregate's: groups, their parts, results that were
 // shown, spare. A join's: records of the left side, which of them found a partner, the same of the right
@@ -78,7 +79,21 @@ struct SourcePlan : RecordPlan {
     config::Watermark watermark;
     std::optional<expr::Expression> mark;     // The watermark that a record carries.
     std::optional<expr::Expression> markers;  // Records that carry nothing else.
+    std::optional<TableId> table;             // It reads a table's topic: a record is a row, or deletes one.
+    bool global = false;                      // Of a global table: outside the epoch.
     std::vector<NodeId> next;
+};
+
+// A column of a table: what a lookup can get of a row. A slot of the source's frame, or one of these.
+inline constexpr expr::Slot kWholeRow = -1;  // The value as jsonb.
+inline constexpr expr::Slot kRowKey = -2;
+
+struct TablePlan {
+    std::string name;
+    size_t source = 0;  // That reads its topic.
+    bool global = false;
+    uint32_t state_table = 0;  // Of its rows in the shard's state; global tables are not stored.
+    std::vector<expr::Slot> columns;  // That lookups use.
 };
 
 // One arrival of rows in a stream.
@@ -109,6 +124,25 @@ struct HeldPlan : RecordPlan {
     std::vector<SlotCopy> columns;  // Values that are kept, from the frame before.
     expr::Slot rank = PathTree::kNoSlot;
     std::vector<NodeId> next;
+};
+
+// The end of a table's records.
+struct StoreNode {
+    TableId table;
+};
+
+struct LookupNode {
+    // A column of the table and where it goes in the rows' frame.
+    struct Output {
+        size_t column;
+        expr::Slot slot;
+    };
+    TableId table;
+    std::string as;
+    std::vector<expr::Expression> by;
+    config::LookupStep::Missing missing;
+    std::vector<Output> outputs;  // What later steps use.
+    Layout layout;
 };
 
 struct CallInput {
@@ -162,8 +196,8 @@ struct ExitNode {
 };
 
 struct Node {
-    std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, AccumulateNode, LimitNode, JoinInputNode,
-                 ExitNode>
+    std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, LookupNode, AccumulateNode, LimitNode,
+                 JoinInputNode, StoreNode, ExitNode>
         operation;
     FrameId frame = 0;
     size_t stream = 0;
@@ -235,7 +269,8 @@ struct ErrorPlan {
 };
 
 struct Graph {
-    std::vector<SourcePlan> sources;
+    std::vector<SourcePlan> sources;  // The file's sources, then its tables' topics.
+    std::vector<TablePlan> tables;    // In file order.
     std::vector<HeldPlan> held;
     std::vector<Frame> frames;
     std::vector<Node> nodes;

@@ -81,6 +81,9 @@ std::string hash_of(std::vector<std::string> parts) {
 std::string state_hash(const config::Pipeline& pipeline, const Graph& graph) {
     std::vector<std::string> parts;
     for (const config::Source& source : pipeline.sources) parts.push_back("source" + source_meaning(source));
+    for (const config::Table& table : pipeline.tables) {
+        if (!table.global) parts.push_back("table" + source_meaning(table.input));
+    }
     for (size_t i = 0; i < pipeline.streams.size(); ++i) {
         const std::string meaning = stream_meaning(pipeline, pipeline.streams[i], kept_columns(graph, i));
         if (!meaning.empty()) parts.push_back("stream" + meaning);

@@ -22,7 +22,9 @@ struct Graph;
 struct PlanInput {
     std::string name;  // The topic, or the file's path ("-": standard input).
     bool is_file = false;
-    size_t source = 0;  // Index into the file's sources.
+    size_t source = 0;    // Index into source_names.
+    bool is_table = false;
+    bool global = false;  // Of a global table: every worker reads all of its partitions.
 };
 
 struct PlanOutput {
@@ -34,20 +36,21 @@ enum class ExplainFormat : uint8_t { kText, kJson, kDot };
 
 struct Plan {
     std::string name;
-    std::vector<PlanInput> inputs;  // Index = TopicId of the Source: every source's topics in file order.
+    // Index = TopicId of the Source: every source's topics in file order, then the tables', global ones last.
+    std::vector<PlanInput> inputs;
     std::vector<PlanOutput>
         outputs;  // Index = TopicId of the Sink: routes, then dead letters; no duplicates.
-    std::vector<std::string> source_names;
+    std::vector<std::string> source_names;  // The file's sources, then its tables.
     std::vector<std::string> stream_names;
     bool stateful = false;     // Some operator keeps state; otherwise no WAL is needed.
     int64_t max_drift_ms = 0;  // Alignment; 0: none.
 
     // Changes exactly when stored state would change its meaning: over every source's name, topics, format,
-    // keyed_by, timestamp and watermark strategy, and for every aggregate its stream's name and inputs, the
-    // steps before it, its place among the steps, by, window and fields, and for every join its sides, match,
-    // times and the columns that it keeps (which later steps decide). Not over routes, outputs, error
-    // policies, idleness, or steps after the last aggregate: those may change between runs and the state
-    // stays valid.
+    // keyed_by, timestamp and watermark strategy, every table that is not global, and for every aggregate
+    // its stream's name and inputs, the steps before it, its place among the steps, by, window and fields,
+    // and for every join its sides, match, times and the columns that it keeps (which later steps decide).
+    // Not over what lookups use of a row, which is stored whole, nor over routes, outputs, error policies,
+    // idleness, or steps after the last aggregate: those may change between runs and the state stays valid.
     std::string state_hash;
 
     std::unique_ptr<const Graph> graph;

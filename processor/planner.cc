@@ -20,8 +20,8 @@ FieldPath split_path(const std::string& text) {
 }
 
 const char* step_kind(const config::Step& step) {
-    constexpr const char* kNames[] = {"filter",    "map",    "set",      "remove", "explode",
-                                      "aggregate", "dedupe", "throttle", "top_n"};
+    constexpr const char* kNames[] = {"filter", "map",       "set",    "remove",   "explode",
+                                      "lookup", "aggregate", "dedupe", "throttle", "top_n"};
     return kNames[step.step.index()];
 }
 
@@ -41,13 +41,16 @@ bool Planner::run(Plan& plan, Graph& graph) {
     frames_.emplace(graph);
     plan_endpoints(plan);
     plan_sources();
+    plan_tables();
     for (const size_t stream : order_streams()) plan_stream(stream);
     if (diagnostics_.has_errors()) return false;
     finish_joins();
     finish_stages();
+    finish_tables();
     warn_unused();
     plan_alignment();
-    plan.stateful = !graph.stages.empty();
+    plan.stateful = !graph.stages.empty() || std::any_of(graph.tables.begin(), graph.tables.end(),
+                                                         [](const auto& table) { return !table.global; });
     return true;
 }
 
@@ -67,10 +70,19 @@ void Planner::plan_endpoints(Plan& plan) {
     for (size_t source = 0; source < pipeline_.sources.size(); ++source) {
         plan.source_names.push_back(pipeline_.sources[source].name);
         if (!pipeline_.sources[source].file.empty()) {
-            plan.inputs.push_back({pipeline_.sources[source].file, true, source});
+            plan.inputs.push_back({pipeline_.sources[source].file, true, source, false, false});
         }
         for (const std::string& topic : pipeline_.sources[source].topics)
-            plan.inputs.push_back({topic, false, source});
+            plan.inputs.push_back({topic, false, source, false, false});
+    }
+    for (const config::Table& table : pipeline_.tables) plan.source_names.push_back(table.input.name);
+    for (const bool global : {false, true}) {
+        for (size_t i = 0; i < pipeline_.tables.size(); ++i) {
+            const config::Table& table = pipeline_.tables[i];
+            if (table.global == global)
+                plan.inputs.push_back(
+                    {table.input.topics.front(), false, pipeline_.sources.size() + i, true, global});
+        }
     }
     for (const config::Stream& stream : pipeline_.streams) {
         plan.stream_names.push_back(stream.name);
@@ -88,41 +100,42 @@ void Planner::plan_endpoints(Plan& plan) {
 }
 
 void Planner::plan_sources() {
-    for (const config::Source& source : pipeline_.sources) {
-        const size_t index = graph_->sources.size();
-        graph_->sources.emplace_back();
-        Shape shape;
-        shape.frame = frames_->add_source_frame(index);
-        shape.raw = true;
-        SourcePlan& plan = graph_->sources[index];
-        plan.name = source.name;
-        plan.format = source.format;
-        plan.frame = shape.frame;
-        plan.watermark = source.watermark;
-        plan.keyed_by = source.keyed_by;
-        if (source.keyed_by.empty()) {
-            shape.key_lost = "source '" + source.name + "' does not say what its topic is keyed by";
-        } else if (source.format != config::Format::kJson) {
-            diagnostics_.error("W0208", source.keyed_by_mark,
-                               "keyed_by names a field, but the format is not json", "",
-                               "group by _key, the record's key, instead");
-        } else {
-            shape.key = split_path(source.keyed_by);
-            const auto bound = frames_->bind(shape, *shape.key);
-            graph_->sources[index].key_slot = std::get<expr::Scope::Binding>(bound).slot;
-        }
-        if (source.timestamp) {
-            ShapeScope scope(*frames_, shape);
-            graph_->sources[index].timestamp = compile_expression(*source.timestamp, scope);
-        }
-        plan_marks(index, shape);
-        source_shapes_.push_back(std::move(shape));
+    for (const config::Source& source : pipeline_.sources) plan_source(source);
+}
+
+void Planner::plan_source(const config::Source& source) {
+    const size_t index = graph_->sources.size();
+    graph_->sources.emplace_back();
+    Shape shape;
+    shape.frame = frames_->add_source_frame(index);
+    shape.raw = true;
+    SourcePlan& plan = graph_->sources[index];
+    plan.name = source.name;
+    plan.format = source.format;
+    plan.frame = shape.frame;
+    plan.watermark = source.watermark;
+    plan.keyed_by = source.keyed_by;
+    if (source.keyed_by.empty()) {
+        shape.key_lost = "source '" + source.name + "' does not say what its topic is keyed by";
+    } else if (source.format != config::Format::kJson) {
+        diagnostics_.error("W0208", source.keyed_by_mark,
+                           "keyed_by names a field, but the format is not json", "",
+                           "group by _key, the record's key, instead");
+    } else {
+        shape.key = split_path(source.keyed_by);
+        const auto bound = frames_->bind(shape, *shape.key);
+        graph_->sources[index].key_slot = std::get<expr::Scope::Binding>(bound).slot;
     }
+    if (source.timestamp) {
+        ShapeScope scope(*frames_, shape);
+        graph_->sources[index].timestamp = compile_expression(*source.timestamp, scope);
+    }
+    plan_marks(index, source.watermark, shape);
+    source_shapes_.push_back(std::move(shape));
 }
 
 // The watermarks that a source's records carry.
-void Planner::plan_marks(size_t index, const Shape& shape) {
-    const config::Watermark& rule = pipeline_.sources[index].watermark;
+void Planner::plan_marks(size_t index, const config::Watermark& rule, const Shape& shape) {
     ShapeScope scope(*frames_, shape);
     const auto compile = [&](const std::optional<config::Text>& text, bool takes_boolean, bool takes_time,
                              const char* expected) {
@@ -232,6 +245,7 @@ void Planner::enter(size_t stream, Flow& flow) {
     node.stream = stream;
     node.step = "streams." + pipeline_.streams[stream].name;
     append(flow, std::move(node));
+    flow.shape.rows.clear();  // What another stream looked up is no part of its records.
 }
 
 void Planner::plan_stream(size_t index) {
@@ -265,6 +279,8 @@ void Planner::plan_steps(size_t index, size_t first_step, Flow flow) {
         if (const auto* explode = std::get_if<config::ExplodeStep>(&step.step)) {
             plan_explode(*explode, step.mark, flow, node);
         }
+        if (const auto* lookup = std::get_if<config::LookupStep>(&step.step))
+            plan_lookup(*lookup, step.mark, flow, node);
         if (const auto* aggregate = std::get_if<config::AggregateStep>(&step.step)) {
             if (!plan_aggregate(*aggregate, i, flow, node)) return;
         }
@@ -407,6 +423,7 @@ void Planner::plan_explode(const config::ExplodeStep& step, const config::Mark& 
     shape.sides = flow.shape.sides;
     shape.frame = frames_->add_derived_frame(flow.shape);
     shape.removed = flow.shape.removed;
+    shape.rows = flow.shape.rows;
     shape.key = flow.shape.key;
     shape.key_lost = flow.shape.key_lost;
     for (const ShapeField& field : flow.shape.fields) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -48,7 +49,9 @@ private:
     void plan_endpoints(Plan& plan);
     TopicId output(const std::string& topic, const std::string& file);
     void plan_sources();
-    void plan_marks(size_t source, const Shape& shape);
+    void plan_source(const config::Source& source);
+    void plan_tables();
+    void plan_marks(size_t source, const config::Watermark& rule, const Shape& shape);
     [[nodiscard]] std::vector<size_t> order_streams();
     void plan_stream(size_t stream);
     // Where rows of that name come from; a stream with several inputs has several flows.
@@ -56,6 +59,7 @@ private:
     void enter(size_t stream, Flow& flow);
     void plan_steps(size_t stream, size_t first_step, Flow flow);
     void finish_stages();
+    void finish_tables();
     void warn_unused();
     void plan_alignment();
 
@@ -77,6 +81,10 @@ private:
                                  const Flow& flow);
     // Appends a node of a stage, and lets `<stream>.late` start there.
     void append_stage_node(StageId id, Flow& flow, Node node);
+    // planner_tables.cc
+    void plan_lookup(const config::LookupStep& step, const config::Mark& mark, Flow& flow, Node node);
+    void check_lookup_key(const config::LookupStep& step, const Flow& flow, const FieldPath* path,
+                          bool by_record_key);
     // True when the stage is new, so that the steps after it are still to be planned.
     bool plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node);
     void plan_window_fields(const config::AggregateStep& step, StageId id, bool is_new, Shape& groups);
@@ -130,7 +138,7 @@ private:
     Plan* plan_ = nullptr;
     Graph* graph_ = nullptr;
     std::optional<FrameTable> frames_;
-    std::vector<Shape> source_shapes_;
+    std::vector<Shape> source_shapes_;  // The file's sources, then its tables.
     std::vector<std::vector<Flow>> results_;                 // By stream: its ends.
     std::vector<std::vector<Flow>> late_;                    // By stream: its aggregates' late rows.
     std::map<std::pair<size_t, size_t>, StageId> stage_of_;  // By stream and step.

@@ -63,8 +63,16 @@ const ShapeField* Shape::find(std::string_view name) const {
     return nullptr;
 }
 
+const ShapeRow* Shape::find_row(std::string_view name) const {
+    for (const ShapeRow& row : rows) {
+        if (row.name == name) return &row;
+    }
+    return nullptr;
+}
+
 void Shape::set(ShapeField field) {
     std::erase(removed, field.name);
+    std::erase_if(rows, [&](const ShapeRow& row) { return row.name == field.name; });
     for (ShapeField& known : fields) {
         if (known.name == field.name) {
             known = std::move(field);
@@ -163,8 +171,53 @@ expr::Slot FrameTable::import(FrameId frame, expr::Slot slot) {
     return made;
 }
 
+// A column of a looked-up row, which the lookup then fetches.
+expr::Compiled<expr::Scope::Binding> FrameTable::bind_row(const Shape& shape, const ShapeRow& row,
+                                                          std::span<const std::string> path) {
+    using Binding = expr::Scope::Binding;
+    if (row.frame != shape.frame) {  // Found before an explode, which copies what is used.
+        if (origins_[shape.frame].kind == Kind::kHeld) {
+            return expr::CompileError{"the row '" + row.name +
+                                          "' is not kept with a record that a step holds back",
+                                      0, row.name.size(),
+                                      "keep what is needed in a field, with a set before that step"};
+        }
+        const Shape parent = origins_[shape.frame].parent;
+        auto found = bind_row(parent, row, path);
+        if (auto* binding = std::get_if<Binding>(&found)) binding->slot = import(shape.frame, binding->slot);
+        return found;
+    }
+    const TableId id = std::get<LookupNode>(graph_.nodes[row.lookup].operation).table;
+    TablePlan& table = graph_.tables[id];
+    const std::span<const std::string> rest = path.subspan(1);
+    Binding column{kWholeRow, path.size(), Type::kJsonb};
+    if (rest.empty() && graph_.sources[table.source].format != config::Format::kJson) {
+        return expr::CompileError{"the rows of table '" + table.name + "' are not JSON", 0, row.name.size(),
+                                  "their only field is '" + row.name + ".value'"};
+    }
+    if (rest.size() == 1 && rest.front() == metadata_name(expr::Metadata::kKey)) {
+        column = {kRowKey, path.size(), Type::kText};
+    } else if (!rest.empty()) {
+        auto found = bind(table_shapes_[id], rest);
+        if (std::holds_alternative<expr::CompileError>(found)) return found;
+        column = std::get<Binding>(found);
+        ++column.segments_used;
+    }
+    size_t index = 0;
+    while (index < table.columns.size() && table.columns[index] != column.slot) ++index;
+    if (index == table.columns.size()) table.columns.push_back(column.slot);
+    auto& outputs = std::get<LookupNode>(graph_.nodes[row.lookup].operation).outputs;
+    for (const LookupNode::Output& output : outputs) {
+        if (output.column == index) return Binding{output.slot, column.segments_used, column.type};
+    }
+    const expr::Slot slot = new_slot(shape.frame);
+    outputs.push_back({index, slot});
+    return Binding{slot, column.segments_used, column.type};
+}
+
 expr::Compiled<expr::Scope::Binding> FrameTable::bind(const Shape& shape, std::span<const std::string> path) {
     using Binding = expr::Scope::Binding;
+    if (const ShapeRow* row = shape.find_row(path.front())) return bind_row(shape, *row, path);
     for (size_t used = path.size(); used > 0; --used) {  // `a.b` may be one field named "a.b".
         const std::string name = join_path(path.first(used));
         if (const ShapeField* field = shape.find(name)) return Binding{field->slot, used, field->type};
@@ -179,7 +232,8 @@ expr::Compiled<expr::Scope::Binding> FrameTable::bind(const Shape& shape, std::s
     const Origin& origin = origins_[shape.frame];
     if (origin.kind == Kind::kJoin) return origin.names->bind(path);
     if (origin.kind == Kind::kDerived) {
-        const Shape parent = origin.parent;
+        Shape parent = origin.parent;
+        parent.rows.clear();  // Those that are still to be seen are the shape's.
         auto found = bind(parent, path);
         if (auto* binding = std::get_if<Binding>(&found)) binding->slot = import(shape.frame, binding->slot);
         return found;

@@ -20,6 +20,13 @@ struct ShapeField {
     std::optional<Type> type;
 };
 
+// A table's row beside the record.
+struct ShapeRow {
+    std::string name;
+    NodeId lookup;
+    FrameId frame;  // The lookup's.
+};
+
 // A row's members as far as they are known, and which of them holds the key of the source's partitioning.
 struct Shape {
     FrameId frame = 0;
@@ -28,10 +35,12 @@ struct Shape {
     std::vector<std::string> removed;
     std::vector<std::string> sides;  // A join's result: members not listed are its sides, by these names.
     std::optional<StageId> kept_of;  // … and the frame is the join's own.
+    std::vector<ShapeRow> rows;    // Found by lookups; no part of the record itself.
     std::optional<FieldPath> key;  // None: lost on the way …
     std::string key_lost;          // … for this reason, as a clause.
 
     [[nodiscard]] const ShapeField* find(std::string_view name) const;
+    [[nodiscard]] const ShapeRow* find_row(std::string_view name) const;
     void set(ShapeField field);
     void remove(const std::string& name);
     [[nodiscard]] Layout layout() const;
@@ -56,6 +65,7 @@ public:
     // Kept rows, read again from their records: graph.held[held], which exists.
     FrameId add_held_frame(const Shape& parent, size_t held);
     FrameId add_join_frame(JoinNames& names);        // Fields of both sides; `names` outlives the table.
+    void set_table_shape(Shape shape) { table_shapes_.push_back(std::move(shape)); }  // By TableId.
 
     expr::Slot new_slot(FrameId frame) { return static_cast<expr::Slot>(graph_.frames[frame].slot_count++); }
     expr::Slot null_slot(FrameId frame);
@@ -68,6 +78,8 @@ public:
     [[nodiscard]] Layout whole_layout(const Shape& shape);
 
 private:
+    expr::Compiled<expr::Scope::Binding> bind_row(const Shape& shape, const ShapeRow& row,
+                                                  std::span<const std::string> path);
     enum class Kind : uint8_t { kSource, kDerived, kResult, kHeld, kJoin };
     struct Origin {
         Kind kind;
@@ -81,6 +93,7 @@ private:
 
     Graph& graph_;
     std::vector<Origin> origins_;  // By FrameId.
+    std::vector<Shape> table_shapes_;
 };
 
 // A shape as the expression compiler sees it; remembers the last plain path that was bound.

@@ -169,9 +169,14 @@ Result<void> Worker::try_recover() {
         WEIR_ASSIGN(committed, sink_->committed(partitions_, kAttemptMs));
     }
     crash_point("during_recovery");
+    table_ends_.clear();
+    const auto global = global_partitions(plan_, settings_.partition_counts);
+    if (!globals_ && !global.empty())
+        globals_ = std::make_unique<Shard>(plan_, kGlobalTables, global, clock_, global_counters_);
     for (const ShardId shard : settings_.shards)
-        shards_.push_back(std::make_unique<Shard>(
-            plan_, shard, partitions_of(shard, settings_.partition_counts), clock_, counters_));
+        shards_.push_back(std::make_unique<Shard>(plan_, shard,
+                                                  partitions_of(shard, sharded_counts_), clock_,
+                                                  counters_, globals_.get()));
     if (slot_directory_ != nullptr)
         WEIR_TRY(restore_from_log(committed));
     else
@@ -286,18 +291,20 @@ Result<void> Worker::pin_start_offsets() {
 
 Result<void> Worker::start_reading() {
     WEIR_ASSIGN(source_, connector_.make_source(settings_.identity));
-    std::vector<StartOffset> starts;
-    for (const auto& shard : shards_)
-        for (const PartitionProgress& progress : shard->progress())
-            starts.push_back({progress.partition, progress.next_offset, plan_.max_drift_ms > 0});
     if (settings_.stop_when_caught_up && !recovered_once_) {
-        for (const StartOffset& start : starts) {
-            WEIR_ASSIGN(const OffsetRange range, connector_.offset_range(start.partition, kAttemptMs));
-            if (start.offset < range.end) end_offsets_.emplace_back(start.partition, range.end);
+        for (const auto& shard : shards_) {
+            for (const PartitionProgress& progress : shard->progress()) {
+                WEIR_ASSIGN(const OffsetRange range,
+                            connector_.offset_range(progress.partition, kAttemptMs));
+                if (progress.next_offset < range.end)
+                    end_offsets_.emplace_back(progress.partition, range.end);
+            }
         }
     }
     last_commit_us_ = looked_us_ = clock_.monotonic_us();
-    WEIR_TRY(source_->assign(starts));
+    WEIR_TRY(find_table_ends());
+    held_.clear();
+    WEIR_TRY(assign_inputs());
     align();  // What ran ahead before the restart is held from the first poll on.
     return {};
 }

@@ -13,12 +13,12 @@ namespace weir::processor {
 class Shard::Impl {
 public:
     Impl(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions, const Clock& clock,
-         Counters& counters)
+         Counters& counters, const Impl* globals)
         : plan_(plan),
           id_(id),
           clock_(clock),
           watermarks_(*plan.graph, partitions, sources_of_topics(plan), clock),
-          executor_(plan, watermarks_, counters) {
+          executor_(plan, watermarks_, counters, globals == nullptr ? nullptr : &globals->executor_) {
         for (size_t source = 0; source < plan.graph->sources.size(); ++source) {
             readers_.push_back(std::make_unique<SourceReader>(plan, source, watermarks_, counters));
         }
@@ -108,6 +108,9 @@ public:
             executor_.stage(id).write_changes(watermarks_.stage(id), out);
             watermarks_.emitted(id);
         }
+        for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
+            if (owns(id)) executor_.table(id).write_changes(out);
+        }
         changed_ = false;
     }
 
@@ -119,6 +122,10 @@ public:
                 case state::StateOp::Kind::kPut: WEIR_TRY(apply_put(op.table, op.key, op.value)); break;
                 case state::StateOp::Kind::kErase:
                 case state::StateOp::Kind::kErasePrefix: {
+                    if (const auto table = table_of(op.table)) {
+                        executor_.table(*table).restore_erased(op.key);
+                        break;
+                    }
                     WEIR_ASSIGN(const StageId id, stage_of(op.table));
                     executor_.stage(id).restore_erased(op.table, op.key);
                     break;
@@ -130,6 +137,7 @@ public:
     }
 
     Result<void> apply_put(uint32_t table, std::string_view key, std::string_view value) {
+        if (const auto rows = table_of(table)) return executor_.table(*rows).restore(key, value);
         WEIR_ASSIGN(const StageId id, stage_of(table));
         EventTime watermark = kNoTime;
         WEIR_TRY(executor_.stage(id).restore(table, key, value, watermark));
@@ -151,7 +159,9 @@ public:
                                          partition.advanced_wall_ms, partition.quiet_since_wall_ms,
                                          partition.idle, partition.caught_up, partition.held_behind});
         }
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+        // No stream comes to global tables, so no step of one waits there.
+        const size_t stages = id_ == kGlobalTables ? 0 : plan_.graph->stages.size();
+        for (StageId id = 0; id < stages; ++id) {
             const Stage& stage = plan_.graph->stages[id];
             StageOperator& stage_operator = executor_.stage(id);
             StageStatus& status = result.stages.emplace_back();
@@ -184,6 +194,11 @@ public:
                 status.needed =
                     watermarks_.needed(id, static_cast<size_t>(status.held_by), status.next_due);
         }
+        for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
+            const Table& table = executor_.table(id);
+            if (!owns(id)) continue;
+            result.tables.push_back({plan_.graph->tables[id].name, table.rows(), table.bytes()});
+        }
         return result;
     }
 
@@ -215,6 +230,13 @@ public:
             if (partition.held_behind >= 0) out.push_back(partition.id);
     }
 
+    size_t changed_bytes() const {
+        size_t bytes = 0;
+        for (TableId id = 0; id < plan_.graph->tables.size(); ++id)
+            if (owns(id)) bytes += executor_.table(id).changed_bytes();
+        return bytes;
+    }
+
     ShardId id() const { return id_; }
 
 private:
@@ -228,6 +250,18 @@ private:
     std::string stage_name(const Stage& stage) const {
         return plan_.stream_names[stage.stream] +
                (stage.step_index ? ".steps[" + std::to_string(*stage.step_index) + "]" : ".join");
+    }
+
+    [[nodiscard]] bool owns(TableId table) const {
+        return plan_.graph->tables[table].global == (id_ == kGlobalTables);
+    }
+
+    [[nodiscard]] std::optional<TableId> table_of(uint32_t state_table) const {
+        for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
+            const TablePlan& table = plan_.graph->tables[id];
+            if (!table.global && table.state_table == state_table) return id;
+        }
+        return std::nullopt;
     }
 
     static std::vector<size_t> sources_of_topics(const Plan& plan) {
@@ -266,8 +300,9 @@ private:
 };
 
 Shard::Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions, const Clock& clock,
-             Counters& counters)
-    : impl_(std::make_unique<Impl>(plan, id, partitions, clock, counters)) {}
+             Counters& counters, const Shard* globals)
+    : impl_(std::make_unique<Impl>(plan, id, partitions, clock, counters,
+                                   globals == nullptr ? nullptr : globals->impl_.get())) {}
 Shard::~Shard() = default;
 
 ShardId Shard::id() const { return impl_->id(); }
@@ -284,6 +319,7 @@ Result<void> Shard::advance_watermark(EventTime watermark, Sink& sink) {
 Result<void> Shard::finish_epoch(Sink& sink) { return impl_->finish_epoch(sink); }
 bool Shard::changed() const { return impl_->changed(); }
 std::vector<PartitionProgress> Shard::progress() const { return impl_->progress(); }
+size_t Shard::changed_bytes() const { return impl_->changed_bytes(); }
 void Shard::take_delta(state::DeltaWriter& out) { impl_->take_delta(out); }
 Result<void> Shard::apply(std::string_view delta) { return impl_->apply(delta); }
 Result<void> Shard::apply_put(uint32_t table, std::string_view key, std::string_view value) {

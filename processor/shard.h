@@ -73,17 +73,28 @@ struct StageStatus {
     int64_t shown_at_wall_ms = 0;  // emit: {every: …}: when changes are shown; 0: there are none.
 };
 
+struct TableStatus {
+    std::string name;
+    uint64_t rows = 0;
+    uint64_t bytes = 0;
+};
+
 struct ShardStatus {
     ShardId shard = 0;
     std::vector<PartitionStatus> partitions;
     std::vector<StageStatus> stages;
+    std::vector<TableStatus> tables;  // Its own.
 };
+
+// A worker's global tables live in a shard of their own, which is in no epoch and is never stored.
+inline constexpr ShardId kGlobalTables = -1;
 
 class Shard {
 public:
-    // `partitions`: every input partition with this number that exists, in the order of the plan's inputs.
+    // `partitions`: every input partition with this number that exists, in the order of the plan's inputs;
+    // for kGlobalTables all those of the global tables. `globals`: where this shard looks global tables up.
     Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions, const Clock& clock,
-          Counters& counters);
+          Counters& counters, const Shard* globals = nullptr);
     ~Shard();
     Shard(const Shard&) = delete;
     Shard& operator=(const Shard&) = delete;
@@ -118,6 +129,8 @@ public:
     // Whether anything happened since the last take_delta() that a commit must record.
     [[nodiscard]] bool changed() const;
     [[nodiscard]] std::vector<PartitionProgress> progress() const;
+    // What take_delta() will write of tables, about; the rest of the state has bounds of its own.
+    [[nodiscard]] size_t changed_bytes() const;
     // Shows what results are shown once per commit. Before take_delta(), when changed().
     [[nodiscard]] Result<void> finish_epoch(Sink& sink);
     // Writes every change of state since the last call, and starts the next epoch.

@@ -94,6 +94,7 @@ Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<
         WEIR_TRY(reject(executor, partition, records[error.row], ErrorName::kDecodeFailed, ".format",
                         error.message, source, sink));
     }
+    if (source_.table) WEIR_TRY(check_row_keys(executor, partition, records, source, sink));
     for (const expr::Slot slot : plan_.graph->frames[source_.frame].null_slots) {
         std::fill_n(batch.columns[static_cast<size_t>(slot)].begin(), records.size(), Value::null());
     }
@@ -106,10 +107,28 @@ Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<
     return executor.run(source_.next, rows_);
 }
 
+// A table's record is found by its key.
+Result<void> SourceReader::check_row_keys(Executor& executor, size_t partition,
+                                          std::span<const InputRecord> records, const Source& source,
+                                          Sink& sink) {
+    auto kept = rows_.begin();
+    for (const uint32_t row : rows_) {
+        if (records[row].key.data() != nullptr) {
+            *kept++ = row;
+            continue;
+        }
+        ++counters_.decode_errors;
+        WEIR_TRY(reject(executor, partition, records[row], ErrorName::kDecodeFailed, ".topic",
+                        "a table's record has a key", source, sink));
+    }
+    rows_.erase(kept, rows_.end());
+    return {};
+}
+
 Result<void> SourceReader::reject(Executor& executor, size_t partition, const InputRecord& record,
                                   ErrorName error, const char* key, std::string_view message,
                                   const Source& source, Sink& sink) {
-    const std::string step = "sources." + source_.name + key;
+    const std::string step = (source_.table ? "tables." : "sources.") + source_.name + key;
     FailedRecord failed;
     failed.record = &record;
     failed.partition = watermarks_.partitions()[partition].id;
@@ -117,9 +136,12 @@ Result<void> SourceReader::reject(Executor& executor, size_t partition, const In
     failed.step = step;
     failed.message = message;
     const Graph& graph = *plan_.graph;
-    return executor.dead_letters().reject(
-        error == ErrorName::kDecodeFailed ? graph.on_decode_error : graph.on_expression_error, failed,
-        &source, sink, counters_.dead_lettered, counters_.skipped);
+    ErrorPlan policy = error == ErrorName::kDecodeFailed ? graph.on_decode_error : graph.on_expression_error;
+    // A global table is read by every worker, and anew at every start: it would be written as often.
+    if (source_.global && policy.action == config::ErrorAction::kDeadLetter)
+        policy.action = config::ErrorAction::kSkip;
+    return executor.dead_letters().reject(policy, failed, &source, sink, counters_.dead_lettered,
+                                          counters_.skipped);
 }
 
 void SourceReader::fill_metadata(Executor& executor, Batch& batch, size_t partition,

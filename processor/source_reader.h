@@ -35,6 +35,9 @@ private:
     [[nodiscard]] Result<void> reject(Executor& executor, size_t partition, const InputRecord& record,
                                       ErrorName error, const char* key, std::string_view message,
                                       const Source& source, Sink& sink);
+    [[nodiscard]] Result<void> check_row_keys(Executor& executor, size_t partition,
+                                              std::span<const InputRecord> records, const Source& source,
+                                              Sink& sink);
     [[nodiscard]] Result<void> reject_time(Executor& executor, size_t partition, const InputRecord& record,
                                            const Value* value, int64_t ahead_ms, const Source& source,
                                            Sink& sink);

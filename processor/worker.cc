@@ -18,6 +18,7 @@ constexpr int64_t kStandstillUs = 1'000'000;
 constexpr int64_t kSlowAnswerUs = 500'000;
 constexpr int64_t kPublishUs = 1'000'000;
 constexpr size_t kRecoveriesPerMinute = 5;
+constexpr size_t kLargestChanges = 8 << 20;  // Of tables, in one epoch: the next commit then comes at once.
 constexpr int32_t kTimeoutFencesInARow = 3;  // A broker that comes and goes can time out more than one.
 
 }  // namespace
@@ -33,13 +34,15 @@ Worker::Worker(WorkerSettings settings, const Plan& plan, Connector& connector, 
       counters_(plan),
       committed_counters_(counters_),
       attempted_counters_(counters_),
-      ledger_(plan) {
+      global_counters_(plan),
+      ledger_(plan),
+      sharded_counts_(sharded_partition_counts(plan, settings_.partition_counts)) {
     for (size_t i = 0; i < settings_.shards.size(); ++i) {
         const ShardId shard = settings_.shards[i];
         if (static_cast<size_t>(shard) >= shard_index_.size())
             shard_index_.resize(static_cast<size_t>(shard) + 1, -1);
         shard_index_[static_cast<size_t>(shard)] = static_cast<int32_t>(i);
-        for (const TopicPartition partition : partitions_of(shard, settings_.partition_counts))
+        for (const TopicPartition partition : partitions_of(shard, sharded_counts_))
             partitions_.push_back(partition);
     }
     status_.slot = settings_.identity.slot;
@@ -48,6 +51,23 @@ Worker::Worker(WorkerSettings settings, const Plan& plan, Connector& connector, 
 }
 
 Worker::~Worker() = default;
+
+std::vector<int32_t> sharded_partition_counts(const Plan& plan, std::span<const int32_t> partition_counts) {
+    std::vector<int32_t> counts(partition_counts.begin(), partition_counts.end());
+    for (size_t input = 0; input < counts.size(); ++input)
+        if (plan.inputs[input].global) counts[input] = 0;
+    return counts;
+}
+
+std::vector<TopicPartition> global_partitions(const Plan& plan, std::span<const int32_t> partition_counts) {
+    std::vector<TopicPartition> partitions;
+    for (size_t input = 0; input < partition_counts.size(); ++input) {
+        const int32_t count = plan.inputs[input].global ? partition_counts[input] : 0;
+        for (int32_t partition = 0; partition < count; ++partition)
+            partitions.push_back({TopicId{static_cast<uint16_t>(input)}, partition});
+    }
+    return partitions;
+}
 
 std::vector<TopicPartition> partitions_of(ShardId shard, std::span<const int32_t> partition_counts) {
     std::vector<TopicPartition> partitions;
@@ -60,10 +80,13 @@ std::vector<TopicPartition> partitions_of(ShardId shard, std::span<const int32_t
 void Worker::beat() { heartbeat_ms_.store(clock_.monotonic_ms(), std::memory_order_relaxed); }
 
 void Worker::publish(WorkerPhase phase) {
-    status_.phase = phase;
+    status_.phase = phase == WorkerPhase::kRunning && loading() ? WorkerPhase::kLoading : phase;
     status_.counters = counters_;
+    status_.counters.add(global_counters_);
     status_.shards.clear();
     for (const auto& shard : shards_) status_.shards.push_back(shard->status());
+    if (globals_) status_.shards.push_back(globals_->status());
+    status_.loading = loading_progress();
     if (log_) {
         const state::SlotStats stats = log_->stats();
         status_.wal_bytes = stats.log_bytes;
@@ -105,14 +128,18 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
         deadline_us = std::min(deadline_us, epoch_started_us_ + settings_.commit_interval_ms * 1000);
     for (const auto& shard : shards_) deadline_us = std::min(deadline_us, shard->next_deadline_us());
 
+    assigned_anew_ = false;
     auto poll = source_->poll(std::max<int64_t>(0, (deadline_us - now_us + 999) / 1000), kMaxPollRecords);
     if (!poll.ok()) return failed_epoch(poll.error());
     notice_standstill();
     const int64_t wall_ms = clock_.wall_ms();
-    for (const InputRun& run : poll->runs)
-        if (const auto done = shard_of(run.partition).process(run, *source_, wall_ms, *sink_); !done.ok())
+    for (const InputRun& run : poll->runs) {
+        Shard& shard = is_global(run.partition) ? *globals_ : shard_of(run.partition);
+        if (const auto done = shard.process(run, *source_, wall_ms, *sink_); !done.ok())
             return failed_epoch(done.error());
+    }
     for (const CaughtUp& event : poll->caught_up) {
+        if (is_global(event.partition)) continue;
         shard_of(event.partition).caught_up(event);
         std::erase_if(end_offsets_, [&](const auto& end) {
             return end.first == event.partition && event.end_offset >= end.second;
@@ -128,6 +155,7 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
             return failed_epoch(done.error());
     }
     looked_us_ = clock_.monotonic_us();
+    if (const auto noted = note_loaded(*poll); !noted.ok()) return failed_epoch(noted.error());
     align();
     const bool finished = poll->end_of_input || (settings_.stop_when_caught_up && end_offsets_.empty());
     if (poll->end_of_input)
@@ -138,7 +166,8 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     const bool dirty = changed();
     const int64_t after_us = clock_.monotonic_us();
     if (dirty && epoch_started_us_ == 0) epoch_started_us_ = now_us;
-    const bool due = dirty && after_us - epoch_started_us_ >= settings_.commit_interval_ms * 1000;
+    const bool due = dirty && (after_us - epoch_started_us_ >= settings_.commit_interval_ms * 1000 ||
+                               changed_bytes() > kLargestChanges);
     const bool keep_alive = settings_.kafka_inputs && after_us - last_commit_us_ >= kKeepAliveUs;
     if (due || keep_alive || (finished && dirty)) {
         const auto committed = commit_epoch();
@@ -149,6 +178,7 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
 }
 
 int64_t Worker::next_deadline_us() const {
+    if (loading() || assigned_anew_) return 0;
     int64_t next = std::numeric_limits<int64_t>::max();
     for (const auto& shard : shards_) next = std::min(next, shard->next_deadline_us());
     return next;
@@ -189,6 +219,7 @@ void Worker::check_ledger() {
     held_records_.assign(plan_.stream_names.size(), 0);
     for (const auto& shard : shards_) shard->add_records(held_records_, kStrict);
     std::string wrong = ledger_.imbalance(counters_);
+    if (wrong.empty()) wrong = ledger_.imbalance(global_counters_);
     if (wrong.empty()) wrong = ledger_.state_imbalance(counters_, held_records_);
     if (wrong.empty()) return;
     WEIR_CHECK(!kStrict, "the record ledger does not balance: " + wrong);
@@ -205,6 +236,12 @@ void Worker::keep_counters_of(const CommitId& decided) {
 
 bool Worker::changed() const {
     return std::any_of(shards_.begin(), shards_.end(), [](const auto& shard) { return shard->changed(); });
+}
+
+size_t Worker::changed_bytes() const {
+    size_t bytes = 0;
+    for (const auto& shard : shards_) bytes += shard->changed_bytes();
+    return bytes;
 }
 
 // An epoch that cannot go on. What a new attempt cannot change ends the process: a bad record under the

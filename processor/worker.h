@@ -37,7 +37,9 @@ struct WorkerSettings {
     WorkerIdentity identity;
     std::string host;  // Goes into the commit metadata, so that a foreign commit names its writer.
     std::vector<ShardId> shards;
-    std::vector<int32_t> partition_counts;  // By input; shard s reads partition s of inputs that have one.
+    // By input, as the topics have them: shard s reads partition s of inputs that have one; global tables are
+    // read whole.
+    std::vector<int32_t> partition_counts;
     std::vector<StartPolicy>
         start_policies;  // By input; where a partition without a committed offset begins.
     Decider decider = Decider::kTransaction;
@@ -99,6 +101,23 @@ private:
     [[nodiscard]] Result<void> pin_start_offsets();
     [[nodiscard]] Result<void> start_reading();
 
+    // processor/table_loading.cc: tables are read to their ends before any stream is.
+    struct TableEnd {
+        TopicPartition partition;
+        int64_t begin;  // Where reading began,
+        int64_t position;
+        int64_t end;    // and the log's end at that time.
+    };
+    [[nodiscard]] Result<void> find_table_ends();
+    [[nodiscard]] Result<void> assign_inputs();
+    [[nodiscard]] Result<void> note_loaded(const Poll& poll);
+    [[nodiscard]] bool loading() const { return !table_ends_.empty(); }
+    [[nodiscard]] std::vector<TableProgress> loading_progress() const;
+    [[nodiscard]] bool is_global(TopicPartition partition) const {
+        return plan_.inputs[static_cast<size_t>(partition.topic)].global;
+    }
+    [[nodiscard]] size_t changed_bytes() const;
+
     [[nodiscard]] Result<Turn> turn(int64_t wait_ms);
     [[nodiscard]] Result<Turn> failed_epoch(const Error& cause);
     [[nodiscard]] bool changed() const;
@@ -143,8 +162,11 @@ private:
     Counters counters_;
     Counters committed_counters_;  // As of the latest commit: an abandoned epoch's records are counted again.
     Counters attempted_counters_;  // As of the commit ours_[1]: it may turn out to have happened.
+    Counters global_counters_;     // What the global tables read; no epoch takes it back.
     Ledger ledger_;
     std::vector<uint64_t> held_records_;  // Reused.
+    const std::vector<int32_t> sharded_counts_;
+    std::unique_ptr<Shard> globals_;  // The global tables, if any; they outlive recoveries.
     std::vector<std::unique_ptr<Shard>> shards_;  // In the order of settings_.shards.
     std::vector<int32_t> shard_index_;            // By shard id; -1: not ours.
     std::vector<TopicPartition> partitions_;      // All of our shards' partitions.
@@ -164,6 +186,8 @@ private:
     int32_t timeout_fences_ = 0;  // Since the latest commit.
     std::vector<int64_t> recent_recoveries_us_;
     std::vector<std::pair<TopicPartition, int64_t>> end_offsets_;  // stop_when_caught_up: not reached yet.
+    bool assigned_anew_ = false;  // Streams were assigned, and not yet polled.
+    std::vector<TableEnd> table_ends_;  // Of the tables still loading; empty: streams are read.
     std::vector<std::string> deltas_;                              // Reused encoding buffers, one per shard.
     int64_t first_attempt_ms_ = 0;                                 // When the first recovery began.
     int64_t next_wait_log_us_ = 0;
@@ -176,6 +200,11 @@ private:
     std::atomic<int64_t> heartbeat_ms_{0};
 };
 
+// What shards read of inputs with so many partitions (nothing of global tables), and what all workers do.
+[[nodiscard]] std::vector<int32_t> sharded_partition_counts(const Plan& plan,
+                                                            std::span<const int32_t> partition_counts);
+[[nodiscard]] std::vector<TopicPartition> global_partitions(const Plan& plan,
+                                                            std::span<const int32_t> partition_counts);
 // The partitions of a shard, in the order of the inputs that have one of that number.
 [[nodiscard]] std::vector<TopicPartition> partitions_of(ShardId shard,
                                                         std::span<const int32_t> partition_counts);

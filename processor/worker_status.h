@@ -32,7 +32,15 @@ private:
     T value_{};
 };
 
-enum class WorkerPhase : uint8_t { kStarting, kRecovering, kRunning, kStopped };
+// kLoading: tables are read to where they ended when the worker started, and no stream is yet.
+enum class WorkerPhase : uint8_t { kStarting, kRecovering, kLoading, kRunning, kStopped };
+
+// How far a worker is with a table that it reads before any stream.
+struct TableProgress {
+    std::string name;
+    int64_t read = 0;   // Offsets, so also of records that compaction removed, …
+    int64_t total = 0;  // … of so many since the first that it has to read.
+};
 
 // Upper bounds of the commit duration histogram, milliseconds; the last bucket is unbounded.
 inline constexpr std::array<int64_t, 10> kCommitBucketsMs = {1, 2, 5, 10, 20, 50, 100, 250, 1000, 10'000};
@@ -52,7 +60,8 @@ struct WorkerStatus {
     uint64_t ledger_imbalances = 0;  // Commits at which the record ledger did not balance: a bug.
     bool disk_full = false;  // Fetching pauses until the log can be extended again.
     Counters counters;
-    std::vector<ShardStatus> shards;
+    std::vector<ShardStatus> shards;  // The one of the global tables last.
+    std::vector<TableProgress> loading;  // In phase kLoading.
 };
 
 }  // namespace weir::processor

@@ -36,6 +36,8 @@ public:
     void erase_prefix(uint32_t table, std::string_view prefix) {
         begin(StateOp::Kind::kErasePrefix, table, prefix);
     }
+    // Operations that another writer wrote.
+    void append(std::string_view operations) { out_.append(operations); }
 
 private:
     void begin(StateOp::Kind kind, uint32_t table, std::string_view key) {

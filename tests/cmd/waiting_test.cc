@@ -53,6 +53,19 @@ TEST_CASE("why: before the start, while recovering, without data, with a full di
     CHECK(cmd::find_waiting(full, world.pipeline, *world.plan, 0)[0].state == State::kDiskFull);
 }
 
+TEST_CASE("why: while tables are read") {
+    sim::TwoTopics world;
+    cmd::AppStatus app = status_of(world);
+    app.workers[0].phase = processor::WorkerPhase::kLoading;
+    app.workers[0].loading = {{"users", 3, 10}, {"names", 0, 4}};
+    const auto waiting = cmd::find_waiting(app, world.pipeline, *world.plan, 0);
+    REQUIRE(waiting.size() == 1);
+    CHECK(cmd::state_name(waiting[0].state) == std::string("loading"));
+    const std::string text = cmd::why_text({app, "both", waiting, {}, {}, false});
+    CHECK(text.find("users 3 of 10 records, names 0 of 4 records") != std::string::npos);
+    CHECK(cmd::render_pipelines({app}, {world.plan.get()}).find(R"("phase":"loading")") != std::string::npos);
+}
+
 TEST_CASE("why: which partition holds, since when, and what releases it") {
     sim::TwoTopics world;
     world.append("fast", 5'000);

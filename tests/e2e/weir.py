@@ -20,7 +20,7 @@ class Weir:
         self.log_file = suite.folder / f"{name}.log"
         self.process = None
 
-    def start(self, *arguments, crash_at="", **faults):
+    def start(self, *arguments, crash_at="", admin="none", **faults):
         """`faults`: what faults.cc does to it, by the second half of the variables' names."""
         environment = dict(os.environ)
         if crash_at:
@@ -28,7 +28,7 @@ class Weir:
         if faults:
             environment["LD_PRELOAD"] = str(self.suite.tools / "weir_faults.so")
             environment.update({f"WEIR_FAULT_{name.upper()}": str(value) for name, value in faults.items()})
-        command = [self.suite.weir, "run", self.file, "--state-dir", self.state, "--admin-listen", "none",
+        command = [self.suite.weir, "run", self.file, "--state-dir", self.state, "--admin-listen", admin,
                    "--log-format", "text", *arguments]
         with open(self.log_file, "ab") as log:
             self.run_begins_at = log.tell()

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -164,12 +165,16 @@ public:
         for (const PartitionProgress& progress : progress_) REQUIRE(shard->restore_progress(progress).ok());
         if (!deltas_.empty()) REQUIRE(records() == committed_records_);
         REQUIRE(imbalance() == "");
-        for (const auto& [partition, offset] : arrivals_) {
-            const bool read = std::any_of(
-                progress_.begin(), progress_.end(), [&, at = partition, end = offset](const auto& progress) {
-                    return progress.partition == at && progress.next_offset > static_cast<int64_t>(end);
-                });
-            if (!read) REQUIRE(feed(partition, offset, offset + 1).ok());
+        for (const bool tables : {true, false}) {  // As a start reads tables before streams.
+            for (const auto& [partition, offset] : arrivals_) {
+                if (plan->inputs[static_cast<size_t>(partition.topic)].is_table != tables) continue;
+                const bool read = std::any_of(
+                    progress_.begin(), progress_.end(),
+                    [&, at = partition, end = offset](const auto& progress) {
+                        return progress.partition == at && progress.next_offset > static_cast<int64_t>(end);
+                    });
+                if (!read) REQUIRE(feed(partition, offset, offset + 1).ok());
+            }
         }
         for (const auto& [partition, yes] : caught_up_) shard->caught_up({partition, source.ends[partition]});
         advance(0);  // A worker's first turn.
@@ -185,6 +190,25 @@ public:
     [[nodiscard]] std::string imbalance() const {
         const std::string wrong = ledger.imbalance(counters);
         return wrong.empty() ? ledger.state_imbalance(counters, records()) : wrong;
+    }
+
+    // Entries of the state that the commits so far leave behind.
+    [[nodiscard]] size_t stored_entries() const {
+        std::set<std::pair<uint32_t, std::string>> entries;
+        for (const std::string& delta : deltas_) {
+            state::DeltaReader reader(delta);
+            state::StateOp op;
+            while (reader.next(op)) {
+                const std::pair entry(op.table, std::string(op.key));
+                if (op.kind == state::StateOp::Kind::kPut) entries.insert(entry);
+                if (op.kind == state::StateOp::Kind::kErase) entries.erase(entry);
+                if (op.kind == state::StateOp::Kind::kErasePrefix)
+                    std::erase_if(entries, [&](const auto& known) {
+                        return known.first == op.table && known.second.starts_with(op.key);
+                    });
+            }
+        }
+        return entries.size();
     }
 
     [[nodiscard]] std::vector<std::string> lines() const {
@@ -211,10 +235,14 @@ private:
     }
     void start() {
         std::vector<TopicPartition> partitions;
-        for (size_t i = 0; i < plan->inputs.size(); ++i) partitions.push_back({static_cast<TopicId>(i), 0});
+        std::vector<TopicPartition> global;
+        for (size_t i = 0; i < plan->inputs.size(); ++i)
+            (plan->inputs[i].global ? global : partitions).push_back({static_cast<TopicId>(i), 0});
         counters = Counters(*plan);
         ledger = Ledger(*plan);
-        shard = std::make_unique<Shard>(*plan, 0, partitions, clock, counters);
+        shard.reset();
+        globals_ = std::make_unique<Shard>(*plan, kGlobalTables, global, clock, counters);
+        shard = std::make_unique<Shard>(*plan, 0, partitions, clock, counters, globals_.get());
     }
     Result<void> feed(TopicPartition partition, size_t first, size_t last) {
         std::vector<InputRecord> records;
@@ -229,9 +257,11 @@ private:
             records.push_back(record);
         }
         caught_up_.erase(partition);
-        return shard->process({partition, records}, source, clock.wall_ms(), sink);
+        Shard& reader = plan->inputs[static_cast<size_t>(partition.topic)].global ? *globals_ : *shard;
+        return reader.process({partition, records}, source, clock.wall_ms(), sink);
     }
 
+    std::unique_ptr<Shard> globals_;
     std::map<TopicPartition, std::deque<Record>> logs_;
     std::vector<std::pair<TopicPartition, size_t>> arrivals_;  // Which records came, in this order.
     std::map<TopicPartition, bool> caught_up_;

@@ -1,6 +1,6 @@
 // tests/scenarios/*.txt: a pipeline, a line "---", then events and what comes out of them.
 //
-//   in TOPIC KEY VALUE [@TIMESTAMP]   one record (default timestamp 0)
+//   in TOPIC KEY VALUE [@TIMESTAMP]   one record (default timestamp 0; VALUE <null>: a tombstone)
 //   out TOPIC KEY VALUE               the next output; it comes with the line before
 //   header NAME VALUE                 a header of that output ("none": it has no such header)
 //   caught_up TOPIC                   the source delivered all there is; a turn
@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -33,7 +34,10 @@ struct ScenarioLine {
     [[nodiscard]] bool is_next() const { return is_event() && verb != "epoch"; }
     // Of `in`.
     [[nodiscard]] std::string key() const { return rest.substr(0, rest.find(' ')); }
-    [[nodiscard]] std::string value() const { return rest.substr(rest.find_first_not_of(' ', key().size())); }
+    [[nodiscard]] std::optional<std::string> value() const {
+        const std::string written = rest.substr(rest.find_first_not_of(' ', key().size()));
+        return written == "<null>" ? std::nullopt : std::optional(written);
+    }
 };
 
 struct Scenario {

@@ -17,7 +17,7 @@ void run(const Scenario& scenario, Mode mode) {
         CAPTURE(line.text);
         if (line.is_next()) CHECK(world.lines().size() == seen);
         if (line.verb == "in") {
-            REQUIRE(world.in(line.first, line.key(), line.value(), line.timestamp_ms).ok());
+            REQUIRE(world.in(line.first, {Record{line.key(), line.value(), line.timestamp_ms, {}}}).ok());
         } else if (line.verb == "out") {
             const auto lines = world.lines();
             REQUIRE(lines.size() > seen);

@@ -1,0 +1,74 @@
+// The steps of tables: records of a table's topic become rows, and lookups find them.
+#include "processor/encode.h"
+#include "processor/executor.h"
+#include "processor/stored_value.h"
+
+namespace weir::processor {
+
+void Executor::store(const Node& node, const StoreNode& store, Rows rows) {
+    const Batch& batch = batches_[node.frame];
+    Table& table = *tables_[store.table];
+    for (const uint32_t row : rows) {
+        const InputRecord& record = *batch.records[row];
+        table.store(record.key, record.value, batch.columns, row);
+    }
+}
+
+Result<void> Executor::lookup(const Node& node, const LookupNode& lookup, Scratch& scratch, Rows rows) {
+    Batch& batch = batches_[node.frame];
+    StreamCounters& counters = counters_.streams[node.stream];
+    const Table& table = *tables_[lookup.table];
+    scratch.columns.resize(lookup.by.size());
+    scratch.texts.resize(2);
+    std::vector<const Column*>& keys = lookup_keys_;
+    keys.clear();
+    for (size_t i = 0; i < lookup.by.size(); ++i)
+        keys.push_back(&evaluate(lookup.by[i], batch, rows, scratch.columns[i]));
+
+    scratch.rows.clear();
+    for (const uint32_t row : rows) {
+        const Value* failed = nullptr;
+        bool is_null = false;
+        for (const Column* key : keys) {
+            if ((*key)[row].is_error()) failed = &(*key)[row];
+            is_null = is_null || (*key)[row].is_null();
+        }
+        if (failed != nullptr) {
+            WEIR_TRY(reject(node, batch, row, lookup.layout, ErrorName::kExpressionFailed, failed->bytes()));
+            continue;
+        }
+        std::optional<std::string_view> found;
+        if (!is_null) found = table.find(encode_key(keys, row, scratch.texts[0]));
+        if (!found) {
+            ++counters.lookups_missed;
+            if (lookup.missing == config::LookupStep::Missing::kDrop) {
+                ++counters.filtered;
+                continue;
+            }
+            if (lookup.missing == config::LookupStep::Missing::kError) {
+                const std::string message =
+                    is_null ? "the key to look up in '" + graph_.tables[lookup.table].name + "' is NULL"
+                            : "table '" + graph_.tables[lookup.table].name + "' has no row '" +
+                                  std::string(encode_key(keys, row, scratch.texts[0])) + "'";
+                WEIR_TRY(reject(node, batch, row, lookup.layout, ErrorName::kLookupMissed, message));
+                continue;
+            }
+        }
+        scratch.rows.push_back(row);
+        // Columns come one after the other; outputs are in their order.
+        ByteReader in(found.value_or(std::string_view()));
+        size_t column = 0;
+        for (const LookupNode::Output& output : lookup.outputs) {
+            Value& value = batch.columns[static_cast<size_t>(output.slot)][row];
+            value = Value::null();
+            if (!found) continue;
+            for (; column <= output.column; ++column) {
+                const bool read = read_stored_value(in, value);
+                WEIR_CHECK(read, "a row's columns are not what its table stores");
+            }
+        }
+    }
+    return run(node.next, scratch.rows);
+}
+
+}  // namespace weir::processor

@@ -1,0 +1,233 @@
+// Tables and lookups: refusals, and random histories against a naive model.
+#include <algorithm>
+#include <random>
+
+#include "fixture.h"
+
+namespace weir::processor {
+namespace {
+
+std::string errors_of(const std::string& lookup, const std::string& source,
+                      const std::string& table = "{topic: users}") {
+    std::string errors;
+    const auto plan = plan_of("name: p\nkafka: {bootstrap.servers: b}\nsources:\n  s: " + source +
+                                  "\ntables:\n  users: " + table +
+                                  "\nstreams:\n  t:\n    from: s\n    steps:\n      - lookup: " + lookup +
+                                  "\n      - set: {x: users.name}\n    to: out\n",
+                              &errors);
+    CHECK((plan == nullptr) == !errors.empty());
+    return errors;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("a lookup by another field than the key is refused, with both ways out") {
+    const std::string errors = errors_of("{table: users, by: agent}", "{topic: s, keyed_by: customer}");
+    CAPTURE(errors);
+    CHECK(contains(errors, "error[W0230]"));
+    CHECK(contains(errors, "source 's' is keyed by 'customer', this looks up by 'agent'"));
+    CHECK(contains(errors, "set `global: true` on table 'users'"));
+    CHECK(contains(errors, "read a topic that is keyed by 'agent'"));
+}
+
+TEST_CASE("what a lookup may be by: the declared key, the record's key, anything in a global table") {
+    CHECK(contains(errors_of("{table: users, by: customer}", "{topic: s}"), "declare `keyed_by: customer`"));
+    CHECK(errors_of("{table: users, by: _key}", "{topic: s}").empty());
+    CHECK(errors_of("{table: users, by: customer}", "{topic: s, keyed_by: customer}").empty());
+    const std::string global = "{topic: users, global: true}";
+    CHECK(errors_of("{table: users, by: lower(agent)}", "{topic: s}", global).empty());
+    // An expression over the key is not the key.
+    const std::string keyed = "{topic: s, keyed_by: customer}";
+    CHECK(contains(errors_of("{table: users, by: lower(customer)}", keyed), "W0230"));
+    CHECK(contains(errors_of("{table: users, by: [customer, agent]}", keyed), "W0230"));
+}
+
+TEST_CASE("names of tables and rows that would mean two things are refused") {
+    CHECK(contains(errors_of("{table: user, by: _key}", "{topic: s}"), "did you mean `users`?"));
+    CHECK(contains(errors_of("{table: users, by: customer, as: customer}", "{topic: s, keyed_by: customer}"),
+                   "W0231"));
+    CHECK(contains(errors_of("{table: users, by: _key}", "{topic: users}"), "read the same topic"));
+    CHECK(contains(errors_of("{table: users, by: _key}", "{topic: s}", "{topic: users, format: string}"),
+                   "their only field is 'value'"));
+}
+
+constexpr const char* kPipeline = R"(
+name: p
+kafka: {bootstrap.servers: b}
+sources:
+  reads: {topic: reads}
+tables:
+  rows: {topic: rows}
+  everywhere: {topic: everywhere, global: true}
+streams:
+  found:
+    from: reads
+    steps:
+      - lookup: {table: rows, by: _key}
+      - lookup: {table: everywhere, by: other, as: e}
+      - map: {v: rows.v, t: rows.text, whole: rows, e: e.v}
+    to: found
+)";
+
+// Goal: whatever comes in whatever order, also over commits and restarts, a record meets the latest row of
+// its key; rows that grow, shrink, go and come back in a table that is compacted many times stay themselves.
+TEST_CASE("lookups agree with a naive model over random histories") {
+    const auto plan = plan_of(kPipeline);
+    for (uint64_t seed = 1; seed <= 12; ++seed) {
+        CAPTURE(seed);
+        std::mt19937_64 random(seed);
+        const auto below = [&](uint64_t n) { return static_cast<int64_t>(random() % n); };
+        const int64_t keys = seed % 2 == 0 ? 5 : 300;
+        World world(plan);
+        std::map<std::string, std::map<std::string, std::string>> model;  // By table: key → value.
+        std::vector<std::string> expected;
+        for (int step = 0; step < 3000; ++step) {
+            const std::string key = std::to_string(below(static_cast<uint64_t>(keys)));
+            const std::string table = below(3) == 0 ? "everywhere" : "rows";
+            switch (below(12)) {
+                case 0: {
+                    REQUIRE(world.in(table, {Record{key, std::nullopt, 0, {}}}).ok());
+                    model[table].erase(key);
+                    break;
+                }
+                case 1:
+                case 2:
+                case 3:
+                case 4: {
+                    const std::string text(static_cast<size_t>(below(step % 7 == 0 ? 3000 : 40)), 'x');
+                    const std::string value =
+                        "{\"v\":" + std::to_string(step) + ".50,\"text\":\"" + text + "\"}";
+                    REQUIRE(world.in(table, key, value).ok());
+                    model[table][key] = value;
+                    break;
+                }
+                case 5:
+                    if (below(20) > 0) break;
+                    world.epoch();
+                    if (below(2) == 0) world.crash();
+                    break;
+                default: {
+                    const std::string other = std::to_string(below(static_cast<uint64_t>(keys)));
+                    REQUIRE(world.in("reads", key, "{\"other\":\"" + other + "\"}").ok());
+                    const auto member = [&](const std::string& in, const std::string& of, const char* name) {
+                        const auto row = model[in].find(of);
+                        if (row == model[in].end()) return std::string("null");
+                        const std::string& value = row->second;
+                        const size_t comma = value.find(',');
+                        if (name[0] == 'v') return value.substr(5, comma - 5);
+                        return value.substr(comma + 8, value.size() - comma - 9);
+                    };
+                    const auto row = model["rows"].find(key);
+                    expected.push_back("found " + key + " {\"v\":" + member("rows", key, "v") +
+                                       ",\"t\":" + member("rows", key, "text") + ",\"whole\":" +
+                                       (row == model["rows"].end() ? "null" : row->second) +
+                                       ",\"e\":" + member("everywhere", other, "v") + "}");
+                }
+            }
+        }
+        REQUIRE(world.lines() == expected);
+        CHECK(world.imbalance() == "");
+        const ShardStatus status = world.shard->status();
+        REQUIRE(status.tables.size() == 1);
+        CHECK(status.tables[0].rows == model["rows"].size());
+    }
+}
+
+// Goal: what is left behind by rows that changed is given back.
+TEST_CASE("a table whose rows change for ever keeps its size") {
+    World world(kPipeline);
+    size_t largest = 0;
+    for (int round = 0; round < 200; ++round) {
+        for (int key = 0; key < 100; ++key) {
+            const std::string text(static_cast<size_t>(10 + (round * 37 + key * 11) % 400), 'y');
+            REQUIRE(world.in("rows", std::to_string(key), R"({"v":1,"text":")" + text + "\"}").ok());
+        }
+        world.epoch();
+        if (round == 20) largest = world.shard->status().tables[0].bytes;
+    }
+    CHECK(largest > 0);
+    CHECK(world.shard->status().tables[0].bytes < 4 * largest);
+}
+
+// Goal: a stream reads of another what that one would write, no matter whether there is a topic between them.
+TEST_CASE("a row is seen by the stream that looked it up, and by no other") {
+    World world(R"(
+name: p
+kafka: {bootstrap.servers: b}
+sources:
+  reads: {topic: reads}
+tables:
+  rows: {topic: rows}
+streams:
+  found:
+    from: reads
+    steps: [{lookup: {table: rows, by: _key}}, {explode: {field: list, as: e}}, {set: {v: rows.v}}]
+    to: found
+  after: {from: found, steps: [{map: {e: e, v: v, rows: rows.v}}], to: after}
+)");
+    REQUIRE(world.in("rows", "k", R"({"v":1})").ok());
+    REQUIRE(world.in("reads", "k", R"({"list":[7],"rows":{"v":2}})").ok());
+    const auto lines = world.lines();
+    REQUIRE(lines.size() == 2);
+    const bool found_first = lines[0].starts_with("found ");
+    CHECK(contains(lines[found_first ? 0 : 1], R"("v":1)"));
+    CHECK(lines[found_first ? 1 : 0] == R"(after k {"e":7,"v":1,"rows":2})");
+}
+
+// Goal: nothing waits where no stream is read.
+TEST_CASE("global tables have a shard without steps") {
+    const auto plan = plan_of(R"(
+name: p
+kafka: {bootstrap.servers: b}
+sources:
+  reads: {topic: reads}
+tables:
+  all: {topic: all, global: true}
+streams:
+  found:
+    from: reads
+    steps:
+      - lookup: {table: all, by: k}
+      - set: {v: all.v}
+      - aggregate: {by: _key, window: {tumbling: 1m}, fields: {v: max(v)}}
+    to: found
+)");
+    World world(plan);
+    Counters counters(*plan);
+    const std::vector<TopicPartition> partitions{{static_cast<TopicId>(1), 0}};
+    Shard globals(*plan, kGlobalTables, partitions, world.clock, counters);
+    CHECK(globals.status().stages.empty());
+    CHECK(globals.status().tables.size() == 1);
+    CHECK(world.shard->status().stages.size() == 1);
+    CHECK(world.shard->status().tables.empty());
+}
+
+TEST_CASE("a table's record without a key goes to on_error") {
+    World world(plan_of(std::string(kPipeline) + "on_error: {dead_letter: dlq}\n"));
+    REQUIRE(world.in("rows", {Record{std::nullopt, "{}", 0, {}}}).ok());
+    REQUIRE(world.sink.outputs.size() == 1);
+    CHECK(world.sink.outputs[0].topic == "dlq");
+    CHECK(world.sink.outputs[0].headers.at("weir.step") == "tables.rows.topic");
+    // A global table's is counted only: every worker reads it, at every start.
+    REQUIRE(world.in("everywhere", {Record{std::nullopt, "{}", 0, {}}}).ok());
+    CHECK(world.sink.outputs.size() == 1);
+    CHECK(world.counters.sources[2].skipped == 1);
+    CHECK(world.imbalance() == "");
+}
+
+// Goal: a later version of the pipeline may use other fields of the rows; they are stored whole.
+TEST_CASE("state stays valid when lookups use other fields, and not when the table changes") {
+    const auto hash = [](const std::string& from, const std::string& to) {
+        std::string yaml = kPipeline;
+        if (!from.empty()) yaml.replace(yaml.find(from), from.size(), to);
+        return plan_of(yaml)->state_hash;
+    };
+    CHECK(hash("", "") == hash("rows.text", "rows.name"));
+    CHECK(hash("", "") == hash("{topic: everywhere", "{topic: elsewhere"));
+    CHECK(hash("", "") != hash("{topic: rows}", "{topic: rows2}"));
+}
+
+}  // namespace
+}  // namespace weir::processor
