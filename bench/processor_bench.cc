@@ -3,7 +3,7 @@
 // filter, count/sum/max per key in windows of several kinds, the other steps with state, and a join. Prints
 // one JSON line per case, what a record in the join's buffers takes in memory and encoded, then what hopping
 // windows of 60 s every 10 s cost compared to tumbling ones; exit code 1 when either is more than twice as
-// much.
+// much. And what an internal topic costs on both of its sides, brokers aside.
 #include <ctime>
 
 #include <algorithm>
@@ -27,7 +27,7 @@ constexpr size_t kRecords = 200'000;
 constexpr size_t kRunRecords = 1000;
 constexpr int kRounds = 20;  // The best one counts: other processes only ever add.
 
-// Takes records and forgets them.
+// Takes records and forgets them, those of an internal topic aside.
 class NullSink final : public Sink {
 public:
     Result<void> open(int64_t) override { return {}; }
@@ -38,6 +38,14 @@ public:
     Result<void> begin() override { return {}; }
     Result<void> produce(const OutputRecord& record) override {
         bytes += record.value.size();
+        if (internal_output && record.topic == *internal_output) {
+            InputRecord& kept = internal.emplace_back();
+            const std::string_view value = keep(record.value);
+            kept.key = keep(record.key);
+            kept.value = value;
+            kept.offset = next_offset++;
+            kept.timestamp_ms = record.timestamp_ms;
+        }
         return {};
     }
     void start_flush() override {}
@@ -48,7 +56,19 @@ public:
     [[nodiscard]] std::string position() const override { return {}; }
     Result<void> restore(std::string_view) override { return {}; }
 
+    std::string_view keep(std::string_view text) {
+        if (used + text.size() > arena.size()) return {};
+        std::copy(text.begin(), text.end(), arena.begin() + static_cast<ptrdiff_t>(used));
+        used += text.size();
+        return std::string_view(arena).substr(used - text.size(), text.size());
+    }
+
     size_t bytes = 0;
+    std::optional<TopicId> internal_output;
+    std::vector<InputRecord> internal;  // Not read yet; texts in `arena`.
+    std::string arena;
+    size_t used = 0;
+    int64_t next_offset = 0;
 };
 
 class NullSource final : public Source {
@@ -88,11 +108,12 @@ int64_t cpu_ns() {
 }
 
 // Nanoseconds per record; 0: it failed.
-double measure(const char* name, const std::string& streams, const std::vector<InputRecord>& records) {
+double measure(const char* name, const std::string& streams, const std::vector<InputRecord>& records,
+               const std::string& keyed_by = "customer_id") {
     const std::string yaml =
         "name: bench\nkafka: {bootstrap.servers: none}\n"
-        "sources: {orders: {topic: orders, keyed_by: customer_id, timestamp: created_at, watermark: 1s}}\n" +
-        streams;
+        "sources: {orders: {topic: orders, keyed_by: " +
+        keyed_by + ", timestamp: created_at, watermark: 1s}}\n" + streams;
     config::Loaded loaded = config::load_text("bench.yaml", yaml, {});
     const auto plan = compile(loaded.pipeline, loaded.diagnostics);
     if (plan == nullptr) {
@@ -104,13 +125,27 @@ double measure(const char* name, const std::string& streams, const std::vector<I
         const ManualClock clock(2'000'000'000'000);
         Counters counters(*plan);
         const TopicPartition partition{TopicId{0}, 0};
-        Shard shard(*plan, 0, {&partition, 1}, clock, counters);
+        const std::vector<TopicPartition> partitions = {partition, {TopicId{1}, 0}};
+        const std::vector<int32_t> counts(plan->inputs.size(), 1);
+        Shard shard(*plan, 0, std::span(partitions).first(counts.size()), counts, clock, counters);
         NullSink sink;
+        if (counts.size() > 1) {
+            sink.arena.resize(kRunRecords * 512);
+            for (size_t i = 0; i < plan->outputs.size(); ++i)
+                if (plan->outputs[i].name == plan->inputs[1].name)
+                    sink.internal_output = TopicId{static_cast<uint16_t>(i)};
+        }
         const NullSource source;
         const int64_t start = cpu_ns();
         for (size_t first = 0; first < records.size(); first += kRunRecords) {
             const InputRun run{partition, std::span(records).subspan(first, kRunRecords)};
             if (!shard.process(run, source, clock.wall_ms(), sink).ok()) return 0;
+            if (!sink.internal_output) continue;
+            if (!shard.finish_epoch(sink).ok()) return 0;
+            const InputRun again{partitions[1], sink.internal};
+            if (!shard.process(again, source, clock.wall_ms(), sink).ok()) return 0;
+            sink.internal.clear();
+            sink.used = 0;
         }
         best = std::min(best, cpu_ns() - start);
     }
@@ -166,7 +201,8 @@ bool measure_join(const std::vector<InputRecord>& orders) {
         const ManualClock clock(2'000'000'000'000);
         Counters counters(*plan);
         const TopicPartition partitions[] = {{TopicId{0}, 0}, {TopicId{1}, 0}};
-        Shard shard(*plan, 0, partitions, clock, counters);
+        const int32_t counts[] = {1, 1};
+        Shard shard(*plan, 0, partitions, counts, clock, counters);
         NullSink sink;
         const NullSource source;
         const int64_t start = cpu_ns();
@@ -234,7 +270,10 @@ int main() {
         {"top 10 of 10 s", "top_n: {n: 10, by: customer_id, largest: amount, window: {tumbling: 10s}}"},
     };
     for (const auto& [name, step] : steps) good = measure(name, one_step(step), records) > 0 && good;
-    if (!good || tumble <= 0 || hop <= 0) return 1;
+    const double apart =
+        measure("tumble 10 s through an internal topic", windows("{tumbling: 10s}"), records, "order_id");
+    if (!good || tumble <= 0 || hop <= 0 || apart <= 0) return 1;
+    std::printf("{\"repartitioned_to_tumble\":%.2f}\n", apart / tumble);
     const double ratio = hop / tumble;
     std::printf("{\"hop_to_tumble\":%.2f,\"at_most\":2}\n", ratio);
     return ratio <= 2 ? 0 : 1;

@@ -86,6 +86,11 @@ App::~App() {
 }
 
 Result<void> App::start() {
+    if (options_.exit_when_caught_up && !plan_->internal_topics.empty())
+        return Error{Code::kNotFound,
+                     "--exit-when-caught-up: what goes through an internal topic ('" +
+                         plan_->inputs.back().name +
+                         "') has no end that could be known at the start; stop with SIGTERM"};
     connector_ = connect(pipeline_, *plan_);
     WEIR_TRY(check_inputs());
     using processor::Decider;
@@ -113,7 +118,7 @@ Result<void> App::check_inputs() {
         const auto info = until_answered(clock_, deadline_ms, &stop_, [&] {
             const int64_t left_ms =
                 std::clamp<int64_t>(deadline_ms - clock_.monotonic_ms(), 100, kRequestTimeoutMs);
-            return connector_->describe(TopicId{static_cast<uint16_t>(i)}, left_ms);
+            return describe_input(TopicId{static_cast<uint16_t>(i)}, left_ms);
         });
         if (!info.ok()) return info.error();
         topic_partitions_.push_back(info->partition_count);
@@ -121,10 +126,30 @@ Result<void> App::check_inputs() {
             log_warn("{}", not_compacted(plan_->inputs[i].name));
     }
     partition_counts_ = processor::sharded_partition_counts(*plan_, topic_partitions_);
-    WEIR_TRY(check_partition_counts(pipeline_, *plan_, topic_partitions_));
+    WEIR_TRY(check_partition_counts(*plan_, topic_partitions_));
     WEIR_ASSIGN(cluster_id_, until_answered(clock_, deadline_ms, &stop_,
                                             [&] { return connector_->cluster_id(kRequestTimeoutMs); }));
     return {};
+}
+
+// An internal topic comes after all that it is fed by, and is made where it is not there.
+Result<processor::TopicInfo> App::describe_input(TopicId topic, int64_t timeout_ms) {
+    auto info = connector_->describe(topic, timeout_ms);
+    if (plan_->inputs[static_cast<size_t>(topic)].internal < 0) return info;
+    const int32_t partitions = internal_partitions(*plan_, topic, topic_partitions_);
+    if (!info.ok() && info.error().code == Code::kNotFound) {
+        WEIR_TRY(connector_->create_topic(topic, partitions, processor::kInternalTopicSettings, timeout_ms));
+        info = connector_->describe(topic, timeout_ms);
+        // Not every broker has heard of it yet.
+        if (!info.ok() && info.error().code == Code::kNotFound)
+            return Error{Code::kUnavailable, info.error().message};
+        if (info.ok())
+            log_info("created internal topic={} partitions={}",
+                     plan_->inputs[static_cast<size_t>(topic)].name, info->partition_count);
+    }
+    if (info.ok())
+        WEIR_TRY(check_internal_partitions(*plan_, topic, topic_partitions_, info->partition_count));
+    return info;
 }
 
 // Results carry event time, so a topic with ordinary retention deletes results of old data at once.
@@ -314,8 +339,9 @@ void App::run_worker(Slot& slot) {
     settings.partition_counts = topic_partitions_;
     for (const processor::PlanInput& input : plan_->inputs)
         settings.start_policies.push_back(
-            input.is_table ? processor::StartPolicy{}
-                           : start_policy(pipeline_.sources[input.source].start, clock_.wall_ms()));
+            input.is_table || input.internal >= 0
+                ? processor::StartPolicy{}
+                : start_policy(pipeline_.sources[input.source].start, clock_.wall_ms()));
     settings.decider = decider_;
     settings.kafka_inputs = !plan_->inputs.front().is_file;
     settings.commit_interval_ms = pipeline_.commit_interval_ms;

@@ -74,6 +74,7 @@ private:
     struct Slot;
 
     [[nodiscard]] Result<void> check_inputs();
+    [[nodiscard]] Result<processor::TopicInfo> describe_input(TopicId topic, int64_t timeout_ms);
     void warn_about_retention();
     [[nodiscard]] Result<void> make_slots();
     [[nodiscard]] std::vector<ShardId> shards_of(int32_t slot, int32_t slot_count) const;

@@ -182,6 +182,10 @@ void add_shard(const AppStatus& app, const processor::Plan& plan, int32_t slot,
                   partition.idle ? 1 : 0);
         out.gauge("weir_partition_aligned", "1 while align holds the partition back.", labels,
                   partition.held_behind >= 0 ? 1 : 0);
+        if (plan.inputs[static_cast<size_t>(partition.partition.topic)].internal >= 0)
+            out.gauge("weir_internal_partition_held_by_shard",
+                      "The shard before an internal topic that holds its event time; -1: none.", labels,
+                      partition.upstream);
         out.counter("weir_partition_watermark_advances_total", "How often the watermark went on.", labels,
                     partition.advances);
         if (partition.watermark == kNoTime || partition.watermark == kEndOfTime) continue;

@@ -72,6 +72,7 @@ void write_partition(Writer& out, const AppStatus& app, const processor::Plan& p
     flag(out, "caught_up", partition.caught_up);
     number(out, "quiet_since", partition.quiet_since_wall_ms);
     flag(out, "idle", partition.idle);
+    optional_number(out, "held_by_shard", partition.upstream, partition.upstream >= 0);
     key(out, "aligned_to");
     if (partition.held_behind < 0) {
         out.Null();

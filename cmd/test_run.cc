@@ -83,7 +83,10 @@ public:
         std::set<std::string> topics(inputs_.begin(), inputs_.end());
         topics.insert(outputs.begin(), outputs.end());
         for (const std::string& topic : topics) broker_.create_topic(topic, test.partitions);
-        for (const std::string& topic : outputs) seen_[topic].resize(static_cast<size_t>(test.partitions));
+        for (const processor::PlanInput& input : plan.inputs)
+            if (input.internal >= 0) internal_.insert(input.name);
+        for (const std::string& topic : outputs)
+            if (!internal_.contains(topic)) seen_[topic].resize(static_cast<size_t>(test.partitions));
         connector_ =
             std::make_unique<connectors::MemoryConnector>(broker_, plan.name, inputs_, std::move(outputs));
         using processor::Decider;
@@ -243,8 +246,13 @@ private:
             case Kind::kRecord:
             case Kind::kAdvance: return {};
             case Kind::kWatermark:
-                for (const auto& worker : workers_) WEIR_TRY(worker->advance_watermark(event.time_ms));
-                return settle();
+                // What closes before an internal topic is read behind it before that one's time goes on.
+                for (size_t depth = 0; depth <= plan_.internal_topics.size(); ++depth) {
+                    for (const auto& worker : workers_)
+                        WEIR_TRY(worker->advance_watermark(event.time_ms, depth));
+                    WEIR_TRY(settle());
+                }
+                return {};
             case Kind::kRestart: WEIR_TRY(start(0)); return settle();
             case Kind::kRebalance: WEIR_TRY(rebalance(event.moved)); return settle();
         }
@@ -282,6 +290,7 @@ private:
     std::unique_ptr<connectors::MemoryConnector> connector_;
     processor::Decider decider_ = processor::Decider::kTransaction;
     std::vector<std::string> inputs_;
+    std::set<std::string> internal_;  // Topics between the pipeline's parts; nobody else sees them.
     std::vector<int32_t> topic_partitions_;
     std::vector<int32_t> partition_counts_;  // What shards read.
     Dealing dealing_;

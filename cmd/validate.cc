@@ -39,6 +39,23 @@ void check_inputs(const Prepared& prepared, processor::Connector& connector, Rep
     for (size_t i = 0; i < plan.inputs.size(); ++i) {
         const TopicId topic{static_cast<uint16_t>(i)};
         const auto info = report.answer([&] { return connector.describe(topic, kRequestTimeoutMs); });
+        if (plan.inputs[i].internal >= 0) {
+            if (counts.size() != i) return;  // Told above.
+            const int32_t needed = internal_partitions(plan, topic, counts);
+            const bool absent = !info.ok() && info.error().code == Code::kNotFound;
+            if (!info.ok() && !absent) {
+                report.problem(info.error());
+                return;
+            }
+            if (info.ok()) {
+                const auto fits = check_internal_partitions(plan, topic, counts, info->partition_count);
+                if (!fits.ok()) report.problem(fits.error());
+            }
+            counts.push_back(needed);
+            std::printf("  internal %-30s %d partitions%s\n", plan.inputs[i].name.c_str(), needed,
+                        absent ? ", made at the first start" : "");
+            continue;
+        }
         if (!info.ok()) {
             report.problem(info.error());
             if (info.error().code == Code::kUnavailable || info.error().code == Code::kTimedOut) return;
@@ -70,8 +87,7 @@ void check_inputs(const Prepared& prepared, processor::Connector& connector, Rep
                     static_cast<long long>(first_read));
     }
     if (counts.size() != plan.inputs.size()) return;
-    if (const auto equal = check_partition_counts(prepared.pipeline, plan, counts); !equal.ok())
-        report.problem(equal.error());
+    if (const auto equal = check_partition_counts(plan, counts); !equal.ok()) report.problem(equal.error());
     int32_t shards = 0;
     for (size_t i = 0; i < counts.size(); ++i)
         if (!plan.inputs[i].global) shards = std::max(shards, counts[i]);
@@ -87,6 +103,10 @@ void check_outputs(const Prepared& prepared, Report& report) {
     connectors::KafkaConnector kafka(prepared.pipeline.kafka, plan.name, {}, {});
     for (size_t i = 0; i < plan.outputs.size(); ++i) {
         if (plan.outputs[i].is_file) continue;
+        const bool internal = std::any_of(plan.inputs.begin(), plan.inputs.end(), [&](const auto& input) {
+            return input.internal >= 0 && input.name == plan.outputs[i].name;
+        });
+        if (internal) continue;
         const auto info =
             report.answer([&] { return kafka.describe_topic(plan.outputs[i].name, kRequestTimeoutMs); });
         if (!info.ok()) {

@@ -70,20 +70,67 @@ const char* then_text(config::WhenAllIdle when) {
     return "";
 }
 
+// The shard before an internal topic, as far as this process runs it: what holds it back in its turn.
+std::string upstream_text(const AppStatus& app, const processor::Plan& plan,
+                          const processor::InternalTopic& topic, ShardId upstream) {
+    for (const processor::WorkerStatus& worker : app.workers)
+        for (const processor::ShardStatus& shard : worker.shards) {
+            if (shard.shard != upstream) continue;
+            const processor::PartitionStatus* lowest = nullptr;
+            for (const processor::PartitionStatus& partition : shard.partitions) {
+                const TopicId id = partition.partition.topic;
+                if (std::find(topic.fed_by.begin(), topic.fed_by.end(), id) == topic.fed_by.end()) continue;
+                if (lowest == nullptr || partition.watermark < lowest->watermark) lowest = &partition;
+            }
+            if (lowest == nullptr) break;
+            return fmt::format("there {} has come to {}, next is offset {}", place(plan, lowest->partition),
+                               event_time(lowest->watermark), lowest->next_offset);
+        }
+    return "another process has that shard";
+}
+
+// Behind an internal topic shards hold, not records: they say in it how far they have come.
+void describe_upstream_hold(const AppStatus& app, const processor::Plan& plan,
+                            const processor::StageStatus& stage, const processor::PartitionStatus& partition,
+                            Waiting& waiting) {
+    const processor::PlanInput& input = plan.inputs[static_cast<size_t>(partition.partition.topic)];
+    const auto& topic = plan.internal_topics[static_cast<size_t>(input.internal)];
+    const std::string where = place(plan, partition.partition);
+    waiting.since_ms = partition.advances > 0 ? partition.advanced_wall_ms : partition.quiet_since_wall_ms;
+    if (partition.upstream < 0) {
+        waiting.reason = fmt::format("{} holds the watermark: no shard before it was heard of yet", where);
+        waiting.released_by = fmt::format("all shards before {} saying how far they have come", input.name);
+        return;
+    }
+    const std::string shard = fmt::format("shard {}", partition.upstream);
+    waiting.reason =
+        partition.watermark == kNoTime
+            ? fmt::format("{} holds the watermark: {} before it has said no time yet", where, shard)
+            : fmt::format("{} holds the watermark: {} before it has come to {}", where, shard,
+                          event_time(partition.watermark));
+    waiting.released_by =
+        fmt::format("{} coming to {} or later, or its silence; {}", shard, event_time(stage.needed),
+                    upstream_text(app, plan, topic, partition.upstream));
+}
+
 void describe_hold(const AppStatus& app, const config::Pipeline& pipeline, const processor::Plan& plan,
                    const processor::StageStatus& stage, const processor::PartitionStatus& partition,
                    Waiting& waiting) {
-    const config::Source& source =
-        pipeline.sources[plan.inputs[static_cast<size_t>(partition.partition.topic)].source];
+    const processor::PlanInput& input = plan.inputs[static_cast<size_t>(partition.partition.topic)];
     const std::string where = place(plan, partition.partition);
     waiting.state = WaitingState::kHeld;
-    waiting.topic = plan.inputs[static_cast<size_t>(partition.partition.topic)].name;
+    waiting.topic = input.name;
     waiting.partition = partition.partition.partition;
     waiting.partition_watermark = partition.watermark;
     waiting.advanced_by_offset = partition.advanced_offset;
+    waiting.next_offset = partition.next_offset;
+    if (input.internal >= 0) {
+        describe_upstream_hold(app, plan, stage, partition, waiting);
+        return;
+    }
+    const config::Source& source = pipeline.sources[input.source];
     waiting.since_ms = partition.advanced_offset >= 0 ? partition.advanced_wall_ms
                                                       : partition.quiet_since_wall_ms;
-    waiting.next_offset = partition.next_offset;
     if (partition.advanced_offset >= 0)
         waiting.reason =
             fmt::format("{} holds the watermark: offset {} set it to {}, {} ago", where,

@@ -92,6 +92,11 @@ public:
             pipeline.align_mark = key_mark(root, "align");
             read_duration(*align, "max_drift", pipeline.max_drift_ms);
         }
+        if (const Node* node = root.find("repartition"); node != nullptr) {
+            pipeline.repartition.never = node->is_scalar() && node->value == "never";
+            pipeline.repartition.partitions = parse_integer(scalar(*node, "partitions")).value_or(0);
+            pipeline.repartition.mark = key_mark(root, "repartition");
+        }
         each_part(root, "sources", [&](const Node& key, const Node& node) {
             pipeline.sources.push_back(read_source(key, node));
         });
@@ -369,6 +374,8 @@ private:
             step.step = read_throttle(key, node);
         } else if (key.value == "top_n") {
             step.step = read_top_n(key, node);
+        } else if (key.value == "key_by") {
+            step.step = KeyByStep{texts(&node)};
         } else {
             return;
         }

@@ -183,6 +183,10 @@ struct Emit {
     Mark mark;
 };
 
+struct KeyByStep {  // From here on a record is with its equals in these fields.
+    std::vector<Text> fields;
+};
+
 struct AggregateStep {
     std::vector<Text> by;  // Field paths; may be empty: one group per shard.
     Window window;
@@ -220,7 +224,7 @@ struct TopNStep {
 
 struct Step {
     std::variant<FilterStep, MapStep, SetStep, RemoveStep, ExplodeStep, LookupStep, AggregateStep,
-                 DedupeStep, ThrottleStep, TopNStep>
+                 DedupeStep, ThrottleStep, TopNStep, KeyByStep>
         step;
     Mark mark;
 
@@ -276,6 +280,13 @@ struct Stream {
     std::optional<Join> join;
     std::vector<Step> steps;
     std::vector<Route> to;  // First match wins; empty: feeds other streams only.
+    Mark mark;
+};
+
+// What a step does that needs records of one group together where they are not.
+struct Repartition {
+    bool never = false;      // It is a mistake in the file; otherwise they go through an internal topic …
+    int32_t partitions = 0;  // … with so many partitions; 0: as many as the most that its sources have.
     Mark mark;
 };
 
@@ -358,6 +369,7 @@ struct Pipeline {
     OnError on_error;
     int64_t max_drift_ms = 0;  // `align`; 0: none.
     Mark align_mark;
+    Repartition repartition;
     std::vector<Source> sources;  // In file order.
     std::vector<Table> tables;    // In file order.
     std::vector<Stream> streams;  // In file order.

@@ -18,6 +18,9 @@ struct DestroyEvent {
 struct DestroyResource {
     void operator()(rd_kafka_ConfigResource_t* resource) const { rd_kafka_ConfigResource_destroy(resource); }
 };
+struct DestroyNewTopic {
+    void operator()(rd_kafka_NewTopic_t* topic) const { rd_kafka_NewTopic_destroy(topic); }
+};
 struct DestroyOptions {
     void operator()(rd_kafka_AdminOptions_t* options) const { rd_kafka_AdminOptions_destroy(options); }
 };
@@ -120,6 +123,43 @@ Result<processor::TopicInfo> KafkaConnector::describe_topic(const std::string& n
 
 Result<processor::TopicInfo> KafkaConnector::describe(TopicId topic, int64_t timeout_ms) {
     return describe_topic(inputs_.at(static_cast<size_t>(topic)), timeout_ms);
+}
+
+Result<void> KafkaConnector::create_topic(TopicId topic, int32_t partitions,
+                                          std::span<const processor::TopicSetting> settings,
+                                          int64_t timeout_ms) {
+    WEIR_ASSIGN(rd_kafka_t* const client, admin());
+    const std::string& name = inputs_.at(static_cast<size_t>(topic));
+    const std::string what = "create topic '" + name + "'";
+    char text[256] = "";
+    constexpr int kBrokersDefault = -1;  // Of copies.
+    const std::unique_ptr<rd_kafka_NewTopic_t, DestroyNewTopic> made(
+        rd_kafka_NewTopic_new(name.c_str(), partitions, kBrokersDefault, text, sizeof(text)));
+    if (made == nullptr) return Error{Code::kInvalid, what + ": " + text};
+    for (const processor::TopicSetting& setting : settings)
+        rd_kafka_NewTopic_set_config(made.get(), setting.name, setting.value);
+    const QueueHandle answers(rd_kafka_queue_new(client));
+    const std::unique_ptr<rd_kafka_AdminOptions_t, DestroyOptions> options(
+        rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_CREATETOPICS));
+    rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(timeout_ms), text,
+                                              sizeof(text));
+    rd_kafka_AdminOptions_set_operation_timeout(options.get(), static_cast<int>(timeout_ms), text,
+                                                sizeof(text));
+    rd_kafka_NewTopic_t* asked[] = {made.get()};
+    rd_kafka_CreateTopics(client, asked, 1, options.get(), answers.get());
+    const std::unique_ptr<rd_kafka_event_t, DestroyEvent> event(
+        rd_kafka_queue_poll(answers.get(), static_cast<int>(timeout_ms) + 1000));
+    if (event == nullptr) return Error{Code::kUnavailable, what + ": no broker answered within the timeout"};
+    if (const auto code = rd_kafka_event_error(event.get()); code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_error(code, what, rd_kafka_event_error_string(event.get()));
+    size_t count = 0;
+    const auto* const result = rd_kafka_event_CreateTopics_result(event.get());
+    const auto* const* const topics = rd_kafka_CreateTopics_result_topics(result, &count);
+    if (count != 1) return Error{Code::kUnavailable, what + ": no answer"};
+    const auto code = rd_kafka_topic_result_error(topics[0]);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) return {};
+    const char* const why = rd_kafka_topic_result_error_string(topics[0]);
+    return kafka_error(code, what, why != nullptr ? why : "");
 }
 
 Result<processor::OffsetRange> KafkaConnector::offset_range(TopicPartition partition, int64_t timeout_ms) {

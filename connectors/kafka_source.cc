@@ -229,6 +229,34 @@ void KafkaSource::read_headers(const processor::InputRecord& record,
         out.push_back({name, bytes(value, size)});
 }
 
+void KafkaSource::forget(std::span<const processor::StartOffset> before) {
+    if (forgotten_ == nullptr) forgotten_.reset(rd_kafka_queue_new(admin_));
+    while (rd_kafka_event_t* const event = rd_kafka_queue_poll(forgotten_.get(), 0)) {
+        auto code = rd_kafka_event_error(event);
+        const auto* const result = rd_kafka_event_DeleteRecords_result(event);
+        const auto* const list = result == nullptr ? nullptr : rd_kafka_DeleteRecords_result_offsets(result);
+        for (int i = 0; list != nullptr && i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i)
+            code = list->elems[i].err;
+        // Brokers that come and go are asked again soon; what does not pass is told once.
+        const Error error = kafka_error(code, "delete consumed records of internal topics");
+        const bool passes = error.code == Code::kUnavailable || error.code == Code::kTimedOut;
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR && !passes && !told_not_forgotten_) {
+            told_not_forgotten_ = true;
+            log_warn("{}; they stay, and the topics grow", error.message);
+        }
+        rd_kafka_event_destroy(event);
+    }
+    const PartitionsHandle list = make_partitions(before.size());
+    for (const processor::StartOffset& to : before) {
+        const std::string& topic = topics_.at(static_cast<size_t>(to.partition.topic));
+        rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), to.partition.partition)->offset =
+            to.offset;
+    }
+    rd_kafka_DeleteRecords_t* request = rd_kafka_DeleteRecords_new(list.get());
+    rd_kafka_DeleteRecords(admin_, &request, 1, nullptr, forgotten_.get());
+    rd_kafka_DeleteRecords_destroy(request);
+}
+
 Result<int64_t> KafkaSource::end_offset(TopicPartition partition, int64_t timeout_ms) {
     const std::string& topic = topics_.at(static_cast<size_t>(partition.topic));
     int64_t begin;

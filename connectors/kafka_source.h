@@ -36,6 +36,7 @@ public:
     void read_headers(const processor::InputRecord& record,
                       std::vector<processor::Header>& out) const override;
     [[nodiscard]] Result<int64_t> end_offset(TopicPartition partition, int64_t timeout_ms) override;
+    void forget(std::span<const processor::StartOffset> before) override;
 
 private:
     void release_records();
@@ -60,6 +61,8 @@ private:
     std::vector<std::string> topics_;
     rd_kafka_t* admin_;
 
+    QueueHandle forgotten_;  // Answers to forget(), looked at by the next one.
+    bool told_not_forgotten_ = false;
     int wake_fd_ = -1;  // eventfd, readable when the queue turned from empty to filled.
     KafkaHandle consumer_;
     QueueHandle queue_;

@@ -87,6 +87,13 @@ public:
         return broker_.log(topics_.at(static_cast<size_t>(partition.topic)), partition.partition).end();
     }
 
+    void forget(std::span<const processor::StartOffset> before) override {
+        if (!broker_.available_) return;
+        for (const processor::StartOffset& to : before)
+            broker_.delete_records_before(topics_.at(static_cast<size_t>(to.partition.topic)),
+                                          to.partition.partition, to.offset);
+    }
+
 private:
     struct Assigned {
         TopicPartition partition;
@@ -418,6 +425,19 @@ Result<int64_t> MemoryConnector::resolve_start(TopicPartition partition, const p
         if (log.at(offset).visible() && log.at(offset).record.timestamp_ms >= policy.timestamp_ms)
             return offset;
     return range.end;
+}
+
+Result<void> MemoryConnector::create_topic(TopicId topic, int32_t partitions,
+                                           std::span<const processor::TopicSetting> settings, int64_t) {
+    const auto fault = broker_.enter(Api::kDescribe);
+    if (fails(fault)) return fault->error;
+    const std::string& name = inputs_.at(static_cast<size_t>(topic));
+    MemoryTopicSettings memory;
+    for (const processor::TopicSetting& setting : settings)
+        if (std::string_view(setting.name) == "cleanup.policy")
+            memory.compacted = std::string_view(setting.value) == "compact";
+    if (broker_.find(name) == nullptr) broker_.create_topic(name, partitions, memory);
+    return {};
 }
 
 Result<std::unique_ptr<processor::Source>> MemoryConnector::make_source(const processor::WorkerIdentity&) {

@@ -82,6 +82,8 @@ public:
         return (is_file(inputs_, partition.topic) ? files_ : kafka_)->end_offset(partition, timeout_ms);
     }
 
+    void forget(std::span<const processor::StartOffset> before) override { kafka_->forget(before); }
+
 private:
     void append(const processor::Poll& poll) {
         runs_.insert(runs_.end(), poll.runs.begin(), poll.runs.end());
@@ -208,6 +210,12 @@ Result<processor::OffsetRange> RoutingConnector::offset_range(TopicPartition par
 Result<int64_t> RoutingConnector::resolve_start(TopicPartition partition,
                                                 const processor::StartPolicy& policy, int64_t timeout_ms) {
     return behind(partition.topic).resolve_start(partition, policy, timeout_ms);
+}
+
+Result<void> RoutingConnector::create_topic(TopicId topic, int32_t partitions,
+                                            std::span<const processor::TopicSetting> settings,
+                                            int64_t timeout_ms) {
+    return behind(topic).create_topic(topic, partitions, settings, timeout_ms);
 }
 
 Result<std::unique_ptr<processor::Source>> RoutingConnector::make_source(

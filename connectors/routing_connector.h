@@ -40,6 +40,9 @@ public:
     [[nodiscard]] Result<int64_t> resolve_start(TopicPartition partition,
                                                 const processor::StartPolicy& policy,
                                                 int64_t timeout_ms) override;
+    [[nodiscard]] Result<void> create_topic(TopicId topic, int32_t partitions,
+                                            std::span<const processor::TopicSetting> settings,
+                                            int64_t timeout_ms) override;
     [[nodiscard]] Result<std::unique_ptr<processor::Source>> make_source(
         const processor::WorkerIdentity& identity) override;
     [[nodiscard]] Result<std::unique_ptr<processor::Sink>> make_sink(

@@ -57,7 +57,7 @@ void Aggregate::split_late(const Batch& batch, Rows rows, const Watermarks::Befo
     }
     rows_.clear();
     for (const uint32_t row : rows) {
-        const bool late = before->at(batch.watermarks[row]) >= windows_->late_from(batch.times[row]);
+        const bool late = before->late_at(batch.watermarks[row]) >= windows_->late_from(batch.times[row]);
         (late ? late_ : rows_).push_back(row);
     }
 }
@@ -202,7 +202,7 @@ void Aggregate::measure_late(Batch& batch, const Watermarks::Before& before) con
     batch.late_by_ms.resize(batch.row_count);
     for (const uint32_t row : late_) {
         const EventTime watermark =
-            batch.watermarks.empty() ? windows_->now() : before.at(batch.watermarks[row]);
+            batch.watermarks.empty() ? windows_->now() : before.late_at(batch.watermarks[row]);
         batch.late_by_ms[row] = watermark - batch.times[row];
     }
 }

@@ -38,6 +38,7 @@ constexpr StreamMember kStreamMembers[] = {&StreamCounters::in,
                                            &StreamCounters::duplicates,
                                            &StreamCounters::throttled,
                                            &StreamCounters::buffered,
+                                           &StreamCounters::repartitioned,
                                            &StreamCounters::late,
                                            &StreamCounters::expanded,
                                            &StreamCounters::dead_lettered,
@@ -77,7 +78,7 @@ std::array<Bucket, 4> buckets_of(const SourceCounters& source) {
              {"marker", source.markers}}};
 }
 
-std::array<Bucket, 12> buckets_of(const StreamCounters& stream) {
+std::array<Bucket, 13> buckets_of(const StreamCounters& stream) {
     return {{{"emitted", stream.emitted},
              {"forwarded", stream.forwarded},
              {"filtered", stream.filtered},
@@ -89,7 +90,8 @@ std::array<Bucket, 12> buckets_of(const StreamCounters& stream) {
              {"expanded", stream.expanded},
              {"skipped", stream.skipped},
              {"dead_letter", stream.dead_lettered},
-             {"unrouted", stream.unrouted}}};
+             {"unrouted", stream.unrouted},
+             {"repartitioned", stream.repartitioned}}};
 }
 
 }  // namespace weir::processor

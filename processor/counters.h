@@ -39,6 +39,7 @@ struct StreamCounters {
     uint64_t forwarded = 0;  // The stream has no `to`: handed to the streams that read it.
     uint64_t filtered = 0;
     uint64_t merged = 0;  // Into a window's state.
+    uint64_t repartitioned = 0;  // Into an internal topic; they come in again from there.
     uint64_t duplicates = 0;  // Stopped by dedupe …
     uint64_t throttled = 0;   // … and by throttle.
     uint64_t buffered = 0;  // By a join, until the watermark says that no partner can come.
@@ -79,6 +80,6 @@ struct Bucket {
     uint64_t count;
 };
 [[nodiscard]] std::array<Bucket, 4> buckets_of(const SourceCounters& source);
-[[nodiscard]] std::array<Bucket, 12> buckets_of(const StreamCounters& stream);
+[[nodiscard]] std::array<Bucket, 13> buckets_of(const StreamCounters& stream);
 
 }  // namespace weir::processor

@@ -5,6 +5,7 @@
 #include "processor/expr/jsonb.h"
 #include "processor/expr/timestamp.h"
 #include "processor/expr/value_text.h"
+#include "processor/group_key.h"
 
 namespace weir::processor {
 namespace {
@@ -116,8 +117,8 @@ void encode_changed(const Layout& layout, std::string_view raw, const Batch& bat
 
 MaybeBytes encode_value(const Layout& layout, const Batch& batch, uint32_t row, std::string& buffer) {
     const InputRecord* const record = batch.records[row];
-    if (layout.untouched()) return record->value;
-    if (layout.raw) {
+    if (layout.untouched() && record != nullptr) return record->value;
+    if (layout.raw && record != nullptr) {
         encode_changed(layout, record->value, batch, row, buffer);
         return buffer;
     }
@@ -153,6 +154,26 @@ MaybeBytes encode_group_key(std::span<const expr::Slot> slots, const Batch& batc
     for (const expr::Slot slot : slots) {
         if (buffer.size() > 1) buffer += ',';
         append_value(cell(batch, slot, row), buffer);
+    }
+    buffer += ']';
+    return buffer;
+}
+
+MaybeBytes KeyText::of(std::span<const expr::Slot> slots, const Batch& batch, uint32_t row,
+                       std::string& buffer) {
+    const auto canonical = [&](expr::Slot slot) {
+        const Value& value = cell(batch, slot, row);
+        if (value.type == Type::kText || value.is_null()) return value;
+        bytes_.clear();
+        append_group_key(value, bytes_);
+        ByteReader in(bytes_);
+        return read_group_key(in);
+    };
+    if (slots.size() == 1) return encode_text(canonical(slots.front()), buffer);
+    buffer = "[";
+    for (const expr::Slot slot : slots) {
+        if (buffer.size() > 1) buffer += ',';
+        append_value(canonical(slot), buffer);
     }
     buffer += ']';
     return buffer;

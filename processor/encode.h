@@ -35,4 +35,15 @@ namespace weir::processor {
 [[nodiscard]] MaybeBytes encode_group_key(std::span<const expr::Slot> slots, const Batch& batch, uint32_t row,
                                           std::string& buffer);
 
+// The same text for values that group together (1.0 and 1.00), so that a partitioner brings them together:
+// the one that a producer would key a topic with. Null for a single NULL. Keeps its buffers.
+class KeyText {
+public:
+    [[nodiscard]] MaybeBytes of(std::span<const expr::Slot> slots, const Batch& batch, uint32_t row,
+                                std::string& buffer);
+
+private:
+    std::string bytes_;
+};
+
 }  // namespace weir::processor

@@ -82,6 +82,10 @@ public:
     // Asks the system for the end of the log now (Kafka: the high watermark). Used before a partition
     // is declared idle, so that a silent broker is never mistaken for a silent topic.
     [[nodiscard]] virtual Result<int64_t> end_offset(TopicPartition partition, int64_t timeout_ms) = 0;
+
+    // Nobody reads what lies before these offsets again: the system may delete it. Does not wait; that it
+    // failed is told in the log. Only for topics that are weir's own.
+    virtual void forget(std::span<const StartOffset> /*before*/) {}
 };
 
 inline constexpr int32_t kPartitionByKey = -1;  // murmur2 over the key, as Java's default partitioner.
@@ -160,6 +164,11 @@ struct TopicInfo {
     bool compacted = false;
 };
 
+struct TopicSetting {
+    const char* name;
+    const char* value;
+};
+
 struct OffsetRange {
     int64_t begin;  // The oldest record still held.
     int64_t end;    // One past the newest.
@@ -189,6 +198,13 @@ public:
     // The concrete offset that a start policy means now.
     [[nodiscard]] virtual Result<int64_t> resolve_start(TopicPartition partition, const StartPolicy& policy,
                                                         int64_t timeout_ms) = 0;
+
+    // Makes an input of weir's own that is not there; somebody else having made it meanwhile is no error.
+    [[nodiscard]] virtual Result<void> create_topic(TopicId /*topic*/, int32_t /*partitions*/,
+                                                    std::span<const TopicSetting> /*settings*/,
+                                                    int64_t /*timeout_ms*/) {
+        return Error{Code::kInvalid, "topics cannot be made here"};
+    }
 
     // Called on the thread that will use the result, after it was pinned.
     [[nodiscard]] virtual Result<std::unique_ptr<Source>> make_source(const WorkerIdentity& identity) = 0;

@@ -38,9 +38,11 @@ bool partition_of(const Value& value, int64_t& partition) {
 
 }  // namespace
 
-Executor::Executor(const Plan& plan, Watermarks& watermarks, Counters& counters, const Executor* globals)
+Executor::Executor(const Plan& plan, ShardId shard, Watermarks& watermarks, Counters& counters,
+                   const Executor* globals)
     : plan_(plan),
       graph_(*plan.graph),
+      shard_(shard),
       watermarks_(watermarks),
       counters_(counters),
       dead_letters_(plan),
@@ -147,6 +149,8 @@ Result<void> Executor::run_node(NodeId id, Rows rows) {
         auto& join = static_cast<Join&>(*stages_[operation->stage]);
         return join.take(*this, node, *operation, batches_[node.frame], rows);
     }
+    if (const auto* operation = std::get_if<RepartitionNode>(&node.operation))
+        return repartition(node, *operation, scratch, rows);
     if (const auto* operation = std::get_if<ExitNode>(&node.operation))
         return exit(node, *operation, scratch, rows);
     counters_.streams[node.stream].in += rows.size();  // EnterNode.

@@ -17,6 +17,7 @@
 #include "processor/batch.h"
 #include "processor/counters.h"
 #include "processor/dead_letter.h"
+#include "processor/encode.h"
 #include "processor/graph.h"
 #include "processor/join.h"
 #include "processor/plan.h"
@@ -29,7 +30,8 @@ namespace weir::processor {
 class Executor {
 public:
     // `globals`: whose global tables this one looks up; null: its own.
-    Executor(const Plan& plan, Watermarks& watermarks, Counters& counters, const Executor* globals);
+    Executor(const Plan& plan, ShardId shard, Watermarks& watermarks, Counters& counters,
+             const Executor* globals);
 
     // What holds until the next call: where outputs go, where headers come from, what now() is.
     void begin(Sink& sink, const Source* source, int64_t wall_ms);
@@ -89,6 +91,9 @@ private:
     [[nodiscard]] Result<void> lookup(const Node& node, const LookupNode& lookup, Scratch& scratch,
                                       Rows rows);
     void store(const Node& node, const StoreNode& store, Rows rows);
+    // Writes rows to an internal topic (repartition.cc).
+    [[nodiscard]] Result<void> repartition(const Node& node, const RepartitionNode& enter, Scratch& scratch,
+                                           Rows rows);
     [[nodiscard]] Result<void> exit(const Node& node, const ExitNode& exit, Scratch& scratch, Rows rows);
     [[nodiscard]] Result<void> emit(const Node& node, const ExitNode& exit, size_t route, Scratch& scratch,
                                     uint32_t row);
@@ -98,6 +103,7 @@ private:
 
     const Plan& plan_;
     const Graph& graph_;
+    const ShardId shard_;
     Watermarks& watermarks_;
     Counters& counters_;
     DeadLetters dead_letters_;
@@ -107,6 +113,7 @@ private:
     std::vector<std::unique_ptr<StageOperator>> stages_;
     std::vector<std::shared_ptr<Table>> tables_;  // By TableId; a worker's shards share the global ones.
     std::vector<const Column*> lookup_keys_;
+    KeyText key_text_;
     Sink* sink_ = nullptr;
     const Source* source_ = nullptr;
     int64_t wall_ms_ = 0;

@@ -167,31 +167,65 @@ std::string late_text(const Stage& stage, const std::string& stream) {
                        stream);
 }
 
-std::string feeds_text(const config::Pipeline& pipeline, const Stage& stage) {
+const RepartitionPlan* repartition_of(const Graph& graph, size_t stream, size_t step) {
+    for (const RepartitionPlan& repartition : graph.repartitions) {
+        if (repartition.stream == stream && repartition.step_index == step) return &repartition;
+    }
+    return nullptr;
+}
+
+// Why the internal topic is needed, and what it costs.
+void explain_repartition(const config::Pipeline& pipeline, const Graph& graph,
+                         const RepartitionPlan& repartition, std::string& out) {
+    size_t columns = 0;
+    bool whole = false;
+    for (const Channel& channel : repartition.channels) {
+        columns = std::max(columns, graph.frames[channel.frame].copies.size());
+        whole = whole || channel.keeps_value;
+    }
+    out += fmt::format("       internal   topic {}, keyed by {}, because {}\n", repartition.topic,
+                       join_parts(repartition.by), repartition.reason);
+    out += fmt::format("       partitions {}; made at the start if it is not there\n",
+                       pipeline.repartition.partitions > 0 ? std::to_string(pipeline.repartition.partitions)
+                                                           : "as many as the most of the topics before it");
+    out += fmt::format(
+        "       costs      each record is written and read once more: its event time, {} column{}{}; results "
+        "come one commit ({}) later\n",
+        columns, columns == 1 ? "" : "s",
+        whole ? " and the record as it came, for a route or a dead letter that writes it" : "",
+        duration_text(pipeline.commit_interval_ms));
+    if (repartition.carries_time)
+        out +=
+            "       time       the minimum over the shards before it, which they write into each partition "
+            "with their commits\n";
+}
+
+std::string feeds_text(const Graph& graph, const Stage& stage) {
     std::string feeds;
     for (const Feed& feed : stage.feeds) {
-        feeds += (feeds.empty() ? "" : ", ") + pipeline.sources[feed.source].name;
+        feeds += (feeds.empty() ? "" : ", ") + graph.sources[feed.source].name;
         if (feed.lag_ms > 0) feeds += " - " + duration_text(feed.lag_ms);
     }
     return feeds;
 }
 
-void explain_stage(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
-    out += fmt::format(
-        "       keys       a group lies on one partition: `by` holds the key of its topic; "
-        "nothing is repartitioned\n");
+void explain_stage(const config::Pipeline& pipeline, const Graph& graph, const Stage& stage,
+                   std::string& out) {
+    out += fmt::format("       keys       a group lies on one partition: `by` holds the key of its topic{}\n",
+                       graph.repartitions.empty() ? "; nothing is repartitioned" : "");
     out += fmt::format("       state      {}, tables {} to {}\n", state_text(stage), stage.table,
                        stage.table + kTablesPerStage - 1);
     const bool event_time = stage.window.time == config::Window::Time::kEvent;
     if (event_time && stage.window.is_timed())
         out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n",
-                           feeds_text(pipeline, stage));
+                           feeds_text(graph, stage));
     out += fmt::format("       emits      {}\n", emit_text(stage));
     if (!event_time || !stage.window.is_timed()) return;
     out += fmt::format("       late       {}\n", late_text(stage, pipeline.streams[stage.stream].name));
 }
 
-void explain_join(const config::Pipeline& pipeline, const Stage& stage, std::string& out) {
+void explain_join(const config::Pipeline& pipeline, const Graph& graph, const Stage& stage,
+                  std::string& out) {
     const JoinPlan& join = *stage.join;
     const config::Join& rule = join.rule;
     const JoinReach reach(rule);
@@ -203,14 +237,15 @@ void explain_join(const config::Pipeline& pipeline, const Stage& stage, std::str
         return parts.empty() ? std::string("nothing but the key") : join_parts(parts);
     };
     out += fmt::format("  {}\n", describe(rule));
-    out += "       keys       both sides' topics are keyed by the join key; nothing is repartitioned\n";
+    out += fmt::format("       keys       both sides' topics are keyed by the join key{}\n",
+                       graph.repartitions.empty() ? "; nothing is repartitioned" : "");
     out += fmt::format("       keeps      of {}: {}, for {}; of {}: {}, for {}\n", rule.left.name,
                        kept(join.columns[0]), duration_text(reach.longest_ms(Side::kLeft)), rule.right.name,
                        kept(join.columns[1]), duration_text(reach.longest_ms(Side::kRight)));
     out += fmt::format("       state      one row per record that is kept, tables {} to {}\n", stage.table,
                        stage.table + kTablesPerStage - 1);
     out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n",
-                       feeds_text(pipeline, stage));
+                       feeds_text(graph, stage));
     if (as_of) {
         out += fmt::format(
             "       emits      once per record of {}, when the watermark says that no nearer one can come\n",
@@ -236,10 +271,13 @@ void explain_join(const config::Pipeline& pipeline, const Stage& stage, std::str
 void explain_stream(const config::Pipeline& pipeline, const Graph& graph, size_t index, std::string& out) {
     const config::Stream& stream = pipeline.streams[index];
     out += fmt::format("stream {}\n  from {}\n", stream.name, texts(stream.from));
-    if (const Stage* stage = stage_of(graph, index, std::nullopt)) explain_join(pipeline, *stage, out);
+    if (const Stage* stage = stage_of(graph, index, std::nullopt))
+        explain_join(pipeline, graph, *stage, out);
     for (size_t i = 0; i < stream.steps.size(); ++i) {
         out += fmt::format("  [{}] {}\n", i, describe(stream.steps[i]));
-        if (const Stage* stage = stage_of(graph, index, i)) explain_stage(pipeline, *stage, out);
+        if (const RepartitionPlan* repartition = repartition_of(graph, index, i))
+            explain_repartition(pipeline, graph, *repartition, out);
+        if (const Stage* stage = stage_of(graph, index, i)) explain_stage(pipeline, graph, *stage, out);
     }
     for (const config::Route& route : stream.to) out += fmt::format("  to {}\n", route_text(route));
     if (stream.to.empty()) out += "  to the streams that read it\n";
@@ -278,11 +316,14 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
         std::vector<std::string> steps;
         for (size_t i = 0; i < stream.steps.size(); ++i) {
             const Stage* stage = stage_of(graph, index, i);
-            steps.push_back(stage == nullptr
-                                ? fmt::format(R"({{"step":{}}})", quoted(describe(stream.steps[i])))
-                                : fmt::format(R"({{"step":{},"state_table":{},"grace_ms":{}}})",
-                                              quoted(describe(stream.steps[i])), stage->table,
-                                              stage->window.grace_ms));
+            std::string text = fmt::format(R"({{"step":{})", quoted(describe(stream.steps[i])));
+            if (const RepartitionPlan* repartition = repartition_of(graph, index, i))
+                text += fmt::format(R"(,"internal_topic":{},"because":{})", quoted(repartition->topic),
+                                    quoted(repartition->reason));
+            if (stage != nullptr)
+                text +=
+                    fmt::format(R"(,"state_table":{},"grace_ms":{})", stage->table, stage->window.grace_ms);
+            steps.push_back(text + "}");
         }
         std::vector<std::string> routes;
         for (const config::Route& route : stream.to) routes.push_back(route_text(route));
@@ -450,6 +491,8 @@ std::string describe(const config::Step& step) {
                            lookup->as == lookup->table.value ? "" : " as " + lookup->as,
                            kMissing[static_cast<size_t>(lookup->missing)]);
     }
+    if (const auto* key_by = std::get_if<config::KeyByStep>(&step.step))
+        return "key_by " + texts(key_by->fields);
     const auto& aggregate = std::get<config::AggregateStep>(step.step);
     return fmt::format("aggregate by {} in {}{}: {{{}}}{}", texts(aggregate.by), describe(aggregate.window),
                        describe(aggregate.emit), values(aggregate.fields),

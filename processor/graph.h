@@ -81,6 +81,8 @@ struct SourcePlan : RecordPlan {
     std::optional<expr::Expression> markers;  // Records that carry nothing else.
     std::optional<TableId> table;             // It reads a table's topic: a record is a row, or deletes one.
     bool global = false;                      // Of a global table: outside the epoch.
+    int32_t repartition =
+        -1;  // Reads this internal topic, and nothing above but the watermark's idleness counts.
     std::vector<NodeId> next;
 };
 
@@ -179,6 +181,14 @@ struct JoinInputNode {
     Layout layout;
 };
 
+// Rows that go on as records of an internal topic.
+struct RepartitionNode {
+    uint32_t repartition;        // Index into Graph::repartitions …
+    uint32_t channel;            // … and into its channels.
+    std::vector<expr::Slot> by;  // What equal rows are brought together by.
+    Layout layout;
+};
+
 struct RoutePlan {
     TopicId output{};
     std::optional<expr::Expression> when;
@@ -197,7 +207,7 @@ struct ExitNode {
 
 struct Node {
     std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, LookupNode, AccumulateNode, LimitNode,
-                 JoinInputNode, StoreNode, ExitNode>
+                 JoinInputNode, StoreNode, RepartitionNode, ExitNode>
         operation;
     FrameId frame = 0;
     size_t stream = 0;
@@ -254,6 +264,7 @@ struct Stage {
     std::vector<ResultField> fields;
     std::optional<JoinPlan> join;  // Then the members above from `window` on are not used.
     std::vector<Feed> feeds;
+    size_t depth = 0;  // So many internal topics are before it.
     config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;
     int64_t emit_every_ms = 0;  // The shortest of its sources'.
     FrameId frame = 0;  // Of the results: slots 0 … are `by`, window_start, window_end, calls, fields.
@@ -261,6 +272,38 @@ struct Stage {
     expr::Slot window_end = -1;
     expr::Slot first_call = 0;
     std::vector<NodeId> next;
+};
+
+// One of the places where rows enter an internal topic; each has columns of its own.
+struct Channel {
+    FrameId frame = 0;  // Of the rows that come out; its `copies` are the columns that travel.
+    FrameId from = 0;   // Of the rows that go in.
+    bool keeps_key =
+        false;  // The key and the value of the record that a row comes from travel too: something
+    bool keeps_value = false;  // downstream writes them.
+    uint32_t fingerprint = 0;  // Of the columns' meaning.
+    std::vector<NodeId> next;
+};
+
+// An internal topic that brings equal rows to one partition (docs/repartition.md).
+struct RepartitionPlan {
+    std::string topic;
+    TopicId input{};    // The topic as the plan's input …
+    TopicId output{};   // … and output.
+    size_t source = 0;  // It is a source, too: index into Graph::sources.
+    size_t stream = 0;
+    size_t step_index = 0;
+    std::string step;  // "streams.per_customer.steps[1].aggregate"
+    std::vector<std::string> by;
+    std::string reason;        // Why it is needed, as a clause.
+    bool carries_time = true;  // Some stage downstream waits for the upstream shards' watermarks.
+    std::vector<Feed> feeds;
+    std::vector<size_t> sources;  // Those whose rows reach it without a stage between.
+    std::vector<StageId> after;   // The stages whose results reach it …
+    std::vector<StageId> stages;  // … and all before it: their open windows are rows that are still to come.
+    config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;
+    int64_t emit_every_ms = 0;
+    std::vector<Channel> channels;
 };
 
 struct ErrorPlan {
@@ -275,6 +318,7 @@ struct Graph {
     std::vector<Frame> frames;
     std::vector<Node> nodes;
     std::vector<Stage> stages;  // A stage's inputs come from sources and from stages before it.
+    std::vector<RepartitionPlan> repartitions;  // Each after those that it reads from.
     ErrorPlan on_decode_error;
     ErrorPlan on_expression_error;
     ErrorPlan on_produce_error;

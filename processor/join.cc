@@ -41,14 +41,14 @@ Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNod
         matched_.assign(batch.row_count, 0);
         for (size_t i = 0; i < rows_.size() && !as_of_; ++i)
             WEIR_TRY(probe(executor, node, batch, i,
-                           can_be_late ? before.at(batch.watermarks[rows_[i]]) : kNoTime));
+                           can_be_late ? before.late_at(batch.watermarks[rows_[i]]) : kNoTime));
         WEIR_TRY(flush_pairs(executor, node));
         insert(batch, executor.counters(node.stream));
     }
     if (late_.empty()) return {};
     batch.late_by_ms.resize(batch.row_count);
     for (const uint32_t row : late_)
-        batch.late_by_ms[row] = before.at(batch.watermarks[row]) - batch.times[row];
+        batch.late_by_ms[row] = before.late_at(batch.watermarks[row]) - batch.times[row];
     return tell_late(executor, node, input.late, batch, late_);
 }
 
@@ -60,7 +60,8 @@ void Join::split_late(const Batch& batch, Rows rows, const Watermarks::Before* b
     }
     rows_.clear();
     for (const uint32_t row : rows)
-        (reach_.is_late(before->at(batch.watermarks[row]), batch.times[row]) ? late_ : rows_).push_back(row);
+        (reach_.is_late(before->late_at(batch.watermarks[row]), batch.times[row]) ? late_ : rows_)
+            .push_back(row);
 }
 
 // Everything that can fail for a row is computed before any state changes.

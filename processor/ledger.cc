@@ -37,6 +37,9 @@ Ledger::Ledger(const Plan& plan) : plan_(&plan), arrivals_(plan.stream_names.siz
     };
     for (size_t source = 0; source < graph.sources.size(); ++source)
         arrive(graph.sources[source].next, &Arrivals::sources, source);
+    for (const RepartitionPlan& repartition : graph.repartitions)
+        for (const Channel& channel : repartition.channels)
+            arrive(channel.next, &Arrivals::sources, repartition.source);
     for (const Node& node : graph.nodes) {
         if (std::holds_alternative<ExitNode>(node.operation))
             arrive(node.next, &Arrivals::results, node.stream);

@@ -30,7 +30,7 @@ Result<void> Limiter::pass(Executor& executor, const Node& node, const LimitNode
     uint64_t stopped = 0;
     for (const uint32_t row : rows_) {
         const EventTime time = batch.times[row];
-        if (can_be_late && before.at(batch.watermarks[row]) >= time + stage_.limit_ms) {
+        if (can_be_late && before.late_at(batch.watermarks[row]) >= time + stage_.limit_ms) {
             late_.push_back(row);
             continue;
         }
@@ -48,7 +48,7 @@ Result<void> Limiter::pass(Executor& executor, const Node& node, const LimitNode
     if (late_.empty()) return {};
     batch.late_by_ms.resize(batch.row_count);
     for (const uint32_t row : late_)
-        batch.late_by_ms[row] = before.at(batch.watermarks[row]) - batch.times[row];
+        batch.late_by_ms[row] = before.late_at(batch.watermarks[row]) - batch.times[row];
     return tell_late(executor, node, input.late, batch, late_);
 }
 

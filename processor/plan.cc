@@ -96,6 +96,13 @@ std::string state_hash(const config::Pipeline& pipeline, const Graph& graph) {
         for (const config::Step& step : stream.steps) put_bytes(out, describe(step));
         parts.push_back("through" + out);
     }
+    // Rows under way in an internal topic are state, too.
+    for (const RepartitionPlan& repartition : graph.repartitions) {
+        std::string out;
+        put_bytes(out, repartition.topic);
+        for (const Channel& channel : repartition.channels) put_le<uint32_t>(out, channel.fingerprint);
+        parts.push_back("repartition" + out);
+    }
     return hash_of(std::move(parts));
 }
 
@@ -114,10 +121,20 @@ std::string Plan::explain(ExplainFormat format) const {
 }
 
 std::unique_ptr<const Plan> compile(const config::Pipeline& pipeline, config::Diagnostics& diagnostics) {
-    auto plan = std::make_unique<Plan>();
-    auto graph = std::make_unique<Graph>();
-    Planner planner(pipeline, diagnostics);
-    if (!planner.run(*plan, *graph)) return nullptr;
+    std::unique_ptr<Plan> plan;
+    std::unique_ptr<Graph> graph;
+    Apart apart;
+    for (bool again = true; again;) {
+        plan = std::make_unique<Plan>();
+        graph = std::make_unique<Graph>();
+        config::Diagnostics found = diagnostics;
+        Planner planner(pipeline, found, apart);
+        const bool planned = planner.run(*plan, *graph);
+        again = planner.found_apart();  // At most once per step of the file.
+        if (again) continue;
+        diagnostics = std::move(found);
+        if (!planned) return nullptr;
+    }
     plan->state_hash = state_hash(pipeline, *graph);
     write_explain(pipeline, *plan, *graph);
     plan->graph = std::move(graph);

@@ -14,6 +14,7 @@
 #include "base/ids.h"
 #include "config/diagnostic.h"
 #include "config/pipeline.h"
+#include "processor/endpoint.h"
 
 namespace weir::processor {
 
@@ -22,9 +23,10 @@ struct Graph;
 struct PlanInput {
     std::string name;  // The topic, or the file's path ("-": standard input).
     bool is_file = false;
-    size_t source = 0;    // Index into source_names.
+    size_t source = 0;  // Index into source_names: sources, tables, then one per internal topic.
     bool is_table = false;
-    bool global = false;  // Of a global table: every worker reads all of its partitions.
+    bool global = false;    // Of a global table: every worker reads all of its partitions.
+    int32_t internal = -1;  // Index into Plan::internal_topics; -1: the user's.
 };
 
 struct PlanOutput {
@@ -32,16 +34,41 @@ struct PlanOutput {
     bool is_file = false;
 };
 
+// A topic of weir's own between two parts of the pipeline. Made at the start, with these settings.
+struct InternalTopic {
+    TopicId input{};
+    int32_t partitions = 0;       // As the file says; 0: as many as the most of these inputs.
+    std::vector<TopicId> fed_by;  // Topics whose records end up in it.
+};
+inline constexpr TopicSetting kInternalTopicSettings[] = {
+    {"cleanup.policy", "delete"},  // Compaction would lose rows.
+    {"retention.ms", "-1"},        // A record lives until it was consumed, however long that takes …
+    {"retention.bytes", "-1"},
+    {"segment.bytes", "52428800"},  // … and then its segment goes soon.
+    {"message.timestamp.type", "CreateTime"},
+};
+
+// Inputs that a step of this stream needs to be partitioned alike.
+struct CoPartitioned {
+    size_t stream = 0;
+    std::vector<TopicId> inputs;
+    bool joins = false;
+    int32_t table = -1;  // The input of the table in which records of the others are looked up; -1: none.
+};
+
 enum class ExplainFormat : uint8_t { kText, kJson, kDot };
 
 struct Plan {
     std::string name;
-    // Index = TopicId of the Source: every source's topics in file order, then the tables', global ones last.
+    // Index = TopicId of the Source: every source's topics in file order, then the tables', global ones last,
+    // then internal ones.
     std::vector<PlanInput> inputs;
     std::vector<PlanOutput>
         outputs;  // Index = TopicId of the Sink: routes, then dead letters; no duplicates.
-    std::vector<std::string> source_names;  // The file's sources, then its tables.
+    std::vector<std::string> source_names;  // The file's sources, its tables, then internal topics.
     std::vector<std::string> stream_names;
+    std::vector<InternalTopic> internal_topics;
+    std::vector<CoPartitioned> co_partitioned;
     bool stateful = false;     // Some operator keeps state; otherwise no WAL is needed.
     int64_t max_drift_ms = 0;  // Alignment; 0: none.
 

@@ -20,8 +20,8 @@ FieldPath split_path(const std::string& text) {
 }
 
 const char* step_kind(const config::Step& step) {
-    constexpr const char* kNames[] = {"filter", "map",       "set",    "remove",   "explode",
-                                      "lookup", "aggregate", "dedupe", "throttle", "top_n"};
+    constexpr const char* kNames[] = {"filter",    "map",    "set",      "remove", "explode", "lookup",
+                                      "aggregate", "dedupe", "throttle", "top_n",  "key_by"};
     return kNames[step.step.index()];
 }
 
@@ -43,10 +43,11 @@ bool Planner::run(Plan& plan, Graph& graph) {
     plan_sources();
     plan_tables();
     for (const size_t stream : order_streams()) plan_stream(stream);
-    if (diagnostics_.has_errors()) return false;
+    if (diagnostics_.has_errors() || found_apart_) return false;
     finish_joins();
     finish_stages();
     finish_tables();
+    finish_repartitions();
     warn_unused();
     plan_alignment();
     plan.stateful = !graph.stages.empty() || std::any_of(graph.tables.begin(), graph.tables.end(),
@@ -208,6 +209,9 @@ NodeId Planner::append(Flow& flow, Node node) {
         case Flow::Kind::kLate: late_of(graph_->nodes[flow.id]).push_back(id); break;
         case Flow::Kind::kStage: graph_->stages[flow.id].next.push_back(id); break;
         case Flow::Kind::kHeld: graph_->held[flow.id].next.push_back(id); break;
+        case Flow::Kind::kChannel:
+            graph_->repartitions[flow.id].channels[flow.channel].next.push_back(id);
+            break;
     }
     flow.kind = Flow::Kind::kNode;
     flow.id = id;
@@ -222,6 +226,8 @@ std::vector<Planner::Flow> Planner::flows_of(const config::Text& from) {
         flow.id = source;
         flow.shape = source_shapes_[source];
         flow.origin.index = source;
+        flow.first_source = source;
+        add_meaning(flow, from.value);
         return flows;
     }
     for (size_t other = 0; other < pipeline_.streams.size(); ++other) {
@@ -270,15 +276,15 @@ void Planner::plan_steps(size_t index, size_t first_step, Flow flow) {
         const config::Step& step = stream.steps[i];
         node.frame = flow.shape.frame;
         node.step = "streams." + stream.name + ".steps[" + std::to_string(i) + "]." + step_kind(step);
+        add_meaning(flow, describe(step));
         if (const auto* filter = std::get_if<config::FilterStep>(&step.step))
             plan_filter(*filter, flow, node);
         if (const auto* map = std::get_if<config::MapStep>(&step.step)) plan_map(*map, flow, node);
         if (const auto* set = std::get_if<config::SetStep>(&step.step)) plan_set(*set, step.mark, flow, node);
         if (const auto* remove = std::get_if<config::RemoveStep>(&step.step))
             plan_remove(*remove, step.mark, flow);
-        if (const auto* explode = std::get_if<config::ExplodeStep>(&step.step)) {
+        if (const auto* explode = std::get_if<config::ExplodeStep>(&step.step))
             plan_explode(*explode, step.mark, flow, node);
-        }
         if (const auto* lookup = std::get_if<config::LookupStep>(&step.step))
             plan_lookup(*lookup, step.mark, flow, node);
         if (const auto* aggregate = std::get_if<config::AggregateStep>(&step.step)) {
@@ -289,6 +295,8 @@ void Planner::plan_steps(size_t index, size_t first_step, Flow flow) {
         if (const auto* throttle = std::get_if<config::ThrottleStep>(&step.step))
             plan_throttle(*throttle, i, flow, node);
         if (const auto* top = std::get_if<config::TopNStep>(&step.step)) plan_top_n(*top, i, flow, node);
+        if (const auto* key_by = std::get_if<config::KeyByStep>(&step.step))
+            plan_key_by(*key_by, step.mark, i, flow, node);
     }
     node.frame = flow.shape.frame;
     node.step = "streams." + stream.name + ".to";
@@ -333,6 +341,7 @@ void Planner::plan_map(const config::MapStep& step, Flow& flow, Node node) {
     shape.frame = flow.shape.frame;
     shape.key_lost = flow.shape.key ? "the map does not keep field '" + join_path(*flow.shape.key) + "'"
                                     : flow.shape.key_lost;
+    size_t kept_rest = 0;
     for (const config::NamedExpression& named : step.fields) {
         std::optional<FieldPath> path;
         auto field = plan_value(named, flow, compute, path);
@@ -340,15 +349,25 @@ void Planner::plan_map(const config::MapStep& step, Flow& flow, Node node) {
         if (shape.find(named.name) != nullptr) {
             diagnostics_.error("W0209", named.name_mark, "field '" + named.name + "' is given twice");
         }
-        const auto& key = flow.shape.key;
-        if (!shape.key && key && path && path->size() <= key->size() &&
-            std::equal(path->begin(), path->end(), key->begin())) {
-            shape.key = FieldPath{named.name};
-            shape.key->insert(shape.key->end(), key->begin() + static_cast<ptrdiff_t>(path->size()),
-                              key->end());
+        // What the key is called from here on, when this is it or an object around it.
+        const auto renamed = [&](const FieldPath& key) -> std::optional<FieldPath> {
+            if (!path || path->size() > key.size() || !std::equal(path->begin(), path->end(), key.begin()))
+                return std::nullopt;
+            FieldPath to{named.name};
+            to.insert(to.end(), key.begin() + static_cast<ptrdiff_t>(path->size()), key.end());
+            return to;
+        };
+        if (!shape.key && flow.shape.key) shape.key = renamed(*flow.shape.key);
+        for (const FieldPath& further : flow.shape.key_rest) {
+            auto to = renamed(further);
+            if (!to) continue;
+            shape.key_rest.push_back(std::move(*to));
+            ++kept_rest;
         }
         shape.set(std::move(*field));
     }
+    if (kept_rest < flow.shape.key_rest.size()) shape.key.reset();
+    if (!shape.key) shape.key_rest.clear();
     flow.shape = std::move(shape);
     node.operation = std::move(compute);
     append(flow, std::move(node));
@@ -369,10 +388,8 @@ void Planner::plan_set(const config::SetStep& step, const config::Mark& mark, Fl
         std::optional<FieldPath> path;
         auto field = plan_value(named, flow, compute, path);
         if (!field) continue;
-        if (shape.key && shape.key->front() == named.name && path != FieldPath{named.name}) {
-            shape.key.reset();
-            shape.key_lost = "the set replaces field '" + named.name + "'";
-        }
+        if (path != FieldPath{named.name})
+            shape.lose_key(named.name, "the set replaces field '" + named.name + "'");
         shape.set(std::move(*field));
     }
     flow.shape = std::move(shape);
@@ -386,6 +403,7 @@ void Planner::plan_remove(const config::RemoveStep& step, const config::Mark& ma
                            "remove takes members from a JSON object, and these records are not JSON");
         return;
     }
+    frames_->complete(flow.shape);
     for (const config::Text& field : step.fields) {
         const auto& sides = flow.shape.sides;
         const bool is_side = std::find(sides.begin(), sides.end(), field.value) != sides.end();
@@ -394,10 +412,7 @@ void Planner::plan_remove(const config::RemoveStep& step, const config::Mark& ma
             continue;
         }
         flow.shape.remove(field.value);
-        if (flow.shape.key && flow.shape.key->front() == field.value) {
-            flow.shape.key.reset();
-            flow.shape.key_lost = "the remove drops field '" + field.value + "'";
-        }
+        flow.shape.lose_key(field.value, "the remove drops field '" + field.value + "'");
     }
 }
 
@@ -418,6 +433,7 @@ void Planner::plan_explode(const config::ExplodeStep& step, const config::Mark& 
         return;
     }
     const std::string target = step.as.empty() ? path->front() : step.as;
+    frames_->complete(flow.shape);
     Shape shape;
     shape.raw = flow.shape.raw;
     shape.sides = flow.shape.sides;
@@ -425,14 +441,12 @@ void Planner::plan_explode(const config::ExplodeStep& step, const config::Mark& 
     shape.removed = flow.shape.removed;
     shape.rows = flow.shape.rows;
     shape.key = flow.shape.key;
+    shape.key_rest = flow.shape.key_rest;
     shape.key_lost = flow.shape.key_lost;
     for (const ShapeField& field : flow.shape.fields) {
         shape.fields.push_back({field.name, frames_->import(shape.frame, field.slot), field.type});
     }
-    if (shape.key && shape.key->front() == target) {
-        shape.key.reset();
-        shape.key_lost = "the explode replaces field '" + target + "'";
-    }
+    shape.lose_key(target, "the explode replaces field '" + target + "'");
     const expr::Slot element = frames_->new_slot(shape.frame);
     shape.set({target, element, std::nullopt});
     for (expr::Slot& slot : flow.default_key) slot = frames_->import(shape.frame, slot);
@@ -481,22 +495,8 @@ void Planner::warn_unused() {
     }
 }
 
-void Planner::plan_alignment() {
-    plan_->max_drift_ms = pipeline_.max_drift_ms;
-    if (pipeline_.max_drift_ms == 0) return;
-    for (const Stage& stage : graph_->stages) {
-        size_t topics = 0;
-        for (const Feed& feed : stage.feeds)
-            topics += std::max<size_t>(1, pipeline_.sources[feed.source].topics.size());
-        if (topics > 1) return;
-    }
-    diagnostics_.warning("W0211", pipeline_.align_mark, "align has nothing to hold back",
-                         "no windowed step or join reads two topics or files");
-}
-
 const config::Source& Planner::source_of(const Flow& flow) const {
-    return pipeline_
-        .sources[flow.origin.is_stage ? first_source_of_stage_[flow.origin.index] : flow.origin.index];
+    return pipeline_.sources[flow.first_source];
 }
 
 std::optional<expr::Expression> Planner::compile_expression(const config::Text& text, expr::Scope& scope) {

@@ -19,15 +19,21 @@
 
 namespace weir::processor {
 
+// The steps that need rows together that are not, by stream and step, and why. All arrivals of a stream at
+// such a step go through its internal topic, also those that alone would not have to.
+using Apart = std::map<std::pair<size_t, size_t>, std::string>;
+
 class Planner {
 public:
-    Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics);
+    Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics, Apart& apart);
     ~Planner();
     Planner(const Planner&) = delete;
     Planner& operator=(const Planner&) = delete;
 
-    // False when the file has errors; `plan` and `graph` are then of no use.
+    // False when the file has errors, or a further step was added to `apart`, so that a new planner has to
+    // begin anew; `plan` and `graph` are then of no use.
     [[nodiscard]] bool run(Plan& plan, Graph& graph);
+    [[nodiscard]] bool found_apart() const { return found_apart_; }
 
 private:
     // What rows come from: a source, or a stage whose windows close.
@@ -37,13 +43,17 @@ private:
     };
     // A place where rows of one shape can be taken on.
     struct Flow {
-        enum class Kind : uint8_t { kSource, kNode, kLate, kStage, kHeld } kind = Kind::kSource;
+        enum class Kind : uint8_t { kSource, kNode, kLate, kStage, kHeld, kChannel } kind = Kind::kSource;
         size_t id = 0;
+        size_t channel = 0;       // kChannel: of the repartition `id`.
+        size_t first_source = 0;  // Of the file, where its rows came from at first.
+        bool rekeyed = false;     // `_key` is no longer what its rows are partitioned by.
         Shape shape;
         Origin origin;
         std::vector<expr::Slot> default_key;
         bool late = false;      // Rows that came too late for a step.
         std::string unsettled;  // Why no step that keeps state can read them; empty: it can.
+        uint64_t meaning = 0;   // Hash of the source's name and of the steps up to here.
     };
 
     void plan_endpoints(Plan& plan);
@@ -60,6 +70,11 @@ private:
     void plan_steps(size_t stream, size_t first_step, Flow flow);
     void finish_stages();
     void finish_tables();
+    void finish_repartitions();
+    [[nodiscard]] std::vector<Feed> feeds_of(const std::vector<Origin>& origins) const;
+    template <class Fed>
+    void settle_time(Fed& fed) const;  // Idleness and period, from the sources that feed it.
+    void settle_channel(const RepartitionPlan& repartition, Channel& channel) const;
     void warn_unused();
     void plan_alignment();
 
@@ -108,6 +123,18 @@ private:
         bool keeps_row_times = false;
     };
     void plan_hold(const Hold& hold, size_t step_index, Flow& flow, Node node);
+    void plan_key_by(const config::KeyByStep& step, const config::Mark& mark, size_t step_index, Flow& flow,
+                     const Node& node);
+    // Sends the flow through an internal topic where rows with equal `by` may be apart, and where that is
+    // allowed. False: it may not, or `by` is no list of fields, which is told elsewhere.
+    bool bring_together(const std::vector<config::Text>& by, bool always, size_t step_index, Flow& flow,
+                        const Node& node);
+    // Whether equal rows lie on one partition. Fills `paths`; empty when `by` is no list of fields.
+    [[nodiscard]] bool together(const std::vector<config::Text>& by, const Flow& flow,
+                                std::vector<FieldPath>& paths);
+    [[nodiscard]] std::string why_apart(const Flow& flow) const;
+    RepartitionPlan& repartition_at(size_t step_index, const Flow& flow, const Node& node,
+                                    const config::Mark& mark, uint32_t& id);
     void plan_exit(const config::Stream& stream, Flow& flow, Node node);
 
     class JoinColumns;
@@ -131,20 +158,30 @@ private:
     void report(const config::Text& text, const expr::CompileError& error);
 
     NodeId append(Flow& flow, Node node);
+    static void add_meaning(Flow& flow, std::string_view text);
     [[nodiscard]] const config::Source& source_of(const Flow& flow) const;
 
     const config::Pipeline& pipeline_;
     config::Diagnostics& diagnostics_;
+    Apart& apart_;
+    bool found_apart_ = false;
     Plan* plan_ = nullptr;
     Graph* graph_ = nullptr;
     std::optional<FrameTable> frames_;
     std::vector<Shape> source_shapes_;  // The file's sources, then its tables.
-    std::vector<std::vector<Flow>> results_;                 // By stream: its ends.
-    std::vector<std::vector<Flow>> late_;                    // By stream: its aggregates' late rows.
-    std::map<std::pair<size_t, size_t>, StageId> stage_of_;  // By stream and step.
-    std::vector<std::vector<Origin>> stage_origins_;         // By stage.
-    std::vector<size_t> first_source_of_stage_;
+    std::vector<std::vector<Flow>> results_;                        // By stream: its ends.
+    std::vector<std::vector<Flow>> late_;                           // By stream: its aggregates' late rows.
+    std::map<std::pair<size_t, size_t>, StageId> stage_of_;         // By stream and step.
+    std::vector<std::vector<Origin>> stage_origins_;                // By stage.
+    std::map<std::pair<size_t, size_t>, uint32_t> repartition_of_;  // By stream and step.
+    std::vector<std::vector<Origin>> repartition_origins_;          // By repartition.
     std::vector<std::unique_ptr<JoinColumns>> join_columns_;
+    struct Lookup {
+        size_t stream;
+        size_t table;  // Its source.
+        Origin of;     // Where the records that are looked up come from.
+    };
+    std::vector<Lookup> lookups_;  // In tables that are not global.
 };
 
 // How a step reads in explain and in the state hash, e.g. "filter status = 'PAID'".

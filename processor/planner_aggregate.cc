@@ -1,7 +1,6 @@
 // Steps with state in the plan: their stages, whether every group stays on one partition, and how an
 // aggregate's rows are laid out.
 #include <algorithm>
-#include <limits>
 
 #include "processor/planner.h"
 #include "processor/window_grid.h"
@@ -11,7 +10,7 @@ namespace weir::processor {
 void Planner::check_partitioning(const std::vector<config::Text>& by, const config::Mark& mark,
                                  const Flow& flow, const std::vector<FieldPath>& paths, bool by_record_key) {
     // A file is one partition, read by one worker: every group is whole there.
-    if (by_record_key || !source_of(flow).file.empty()) return;
+    if ((by_record_key && !flow.rekeyed) || !source_of(flow).file.empty()) return;
     const std::string source = source_of(flow).name;
     if (by.empty()) {
         diagnostics_.error(
@@ -21,21 +20,21 @@ void Planner::check_partitioning(const std::vector<config::Text>& by, const conf
         return;
     }
     const auto& key = flow.shape.key;
-    for (const FieldPath& path : paths) {
-        if (key && path == *key) return;
-    }
+    const auto grouped_by = [&](const FieldPath& field) {
+        return std::find(paths.begin(), paths.end(), field) != paths.end();
+    };
+    const auto& rest = flow.shape.key_rest;
+    if (key && grouped_by(*key) && std::all_of(rest.begin(), rest.end(), grouped_by)) return;
     std::string names;
     for (const config::Text& field : by) names += (names.empty() ? "" : ", ") + field.value;
     const std::string& first = by.front().value;
-    std::string why =
-        key ? "source '" + source + "' is keyed by '" + join_path(*key) + "'" : flow.shape.key_lost;
     std::string declare =
         "if producers key the topic by it, declare `keyed_by: " + first + "` on source '" + source + "'";
     if (key) declare = "add '" + join_path(*key) + "' to `by`, or " + declare;
     diagnostics_.error(key ? "W0204" : "W0205", by.front().mark,
-                       "records of one group (" + names + ") may lie on several partitions: " + why, "",
-                       declare + "; else have the producer, or another pipeline, write a topic keyed by '" +
-                           first + "' and read that");
+                       "records of one group (" + names +
+                           ") may lie on several partitions: " + why_apart(flow),
+                       "", declare + "; or let weir bring them together: `repartition: auto`");
 }
 
 void Planner::plan_window_fields(const config::AggregateStep& step, StageId id, bool is_new, Shape& groups) {
@@ -77,8 +76,6 @@ StageId Planner::stage_for(size_t step_index, const config::Mark& mark, const Fl
         stage.step_index = step_index;
         stage.step = node.step;
         stage_origins_.emplace_back();
-        first_source_of_stage_.push_back(flow.origin.is_stage ? first_source_of_stage_[flow.origin.index]
-                                                              : flow.origin.index);
     }
     if (!flow.unsettled.empty()) {
         diagnostics_.error("W0220", mark, "this step cannot read an aggregate that " + flow.unsettled, "",
@@ -115,7 +112,7 @@ Planner::ByPlan Planner::plan_by(const std::vector<config::Text>& by, const conf
         plan.fields.push_back({name, 0, expression->static_type()});
         plan.expressions.push_back(std::move(*expression));
     }
-    if (valid) check_partitioning(by, mark, flow, paths, plan.by_record_key);
+    if (valid && !found_apart_) check_partitioning(by, mark, flow, paths, plan.by_record_key);
     return plan;
 }
 
@@ -129,6 +126,7 @@ void Planner::append_stage_node(StageId id, Flow& flow, Node node) {
 }
 
 bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node) {
+    if (bring_together(step.by, false, step_index, flow, node)) node.frame = flow.shape.frame;
     bool is_new = false;
     const StageId id = stage_for(step_index, step.mark, flow, node, is_new);
     if (!step.window.timezone.empty() && !WindowGrid::zone_exists(step.window.timezone)) {
@@ -212,11 +210,13 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
     const Node after{{}, groups.frame, node.stream, node.step, {}};
     node.operation = std::move(accumulate);
     const std::optional<FieldPath> key = flow.shape.key;
+    const std::vector<FieldPath> key_rest = flow.shape.key_rest;
     const std::string key_lost = flow.shape.key_lost;
     append_stage_node(id, flow, std::move(node));
 
     results.key = by.by_record_key ? std::optional<FieldPath>(FieldPath{"_key"}) : std::nullopt;
     if (key) results.key = FieldPath{join_path(*key)};
+    for (const FieldPath& further : key_rest) results.key_rest.push_back(FieldPath{join_path(further)});
     results.key_lost = key_lost;
     flow.shape = std::move(results);
     flow.origin = {true, id};
@@ -248,53 +248,6 @@ void Planner::plan_results(const config::AggregateStep& step, Flow& flow,
     for (const ShapeField& field : flow.shape.fields) compute.checked.push_back(field.slot);
     check.operation = std::move(compute);
     append(flow, std::move(check));
-}
-
-// Table numbers follow the stages' names, not their order in the file; feeds need the stages before.
-void Planner::finish_stages() {
-    std::vector<StageId> by_name;
-    for (StageId id = 0; id < graph_->stages.size(); ++id) by_name.push_back(id);
-    std::sort(by_name.begin(), by_name.end(), [&](StageId a, StageId b) {
-        const Stage& left = graph_->stages[a];
-        const Stage& right = graph_->stages[b];
-        return std::pair(plan_->stream_names[left.stream], left.step_index) <
-               std::pair(plan_->stream_names[right.stream], right.step_index);
-    });
-    for (size_t i = 0; i < by_name.size(); ++i)
-        graph_->stages[by_name[i]].table = kTablesPerStage * static_cast<uint32_t>(i);
-
-    for (StageId id = 0; id < graph_->stages.size(); ++id) {
-        Stage& stage = graph_->stages[id];
-        const auto add = [&](size_t source, int64_t lag_ms) {
-            for (Feed& feed : stage.feeds) {
-                if (feed.source != source) continue;
-                feed.lag_ms = std::max(feed.lag_ms, lag_ms);
-                return;
-            }
-            stage.feeds.push_back({source, lag_ms});
-        };
-        for (const Origin& origin : stage_origins_[id]) {
-            if (!origin.is_stage) {
-                add(origin.index, 0);
-                continue;
-            }
-            const Stage& before = graph_->stages[origin.index];
-            for (const Feed& feed : before.feeds) add(feed.source, feed.lag_ms + before.behind_ms);
-        }
-        bool hold = false;
-        bool tick = false;
-        stage.emit_every_ms = std::numeric_limits<int64_t>::max() / 1'000'000;
-        for (const Feed& feed : stage.feeds) {
-            stage.emit_every_ms =
-                std::min(stage.emit_every_ms, graph_->sources[feed.source].watermark.emit_every_ms);
-            const auto policy = graph_->sources[feed.source].watermark.when_all_idle;
-            hold = hold || policy == config::WhenAllIdle::kHold;
-            tick = tick || policy == config::WhenAllIdle::kTick;
-        }
-        stage.when_all_idle = hold   ? config::WhenAllIdle::kHold
-                              : tick ? config::WhenAllIdle::kTick
-                                     : config::WhenAllIdle::kAdvance;
-    }
 }
 
 }  // namespace weir::processor

@@ -9,6 +9,7 @@ namespace weir::processor {
 
 StageId Planner::plan_limit(const std::vector<config::Text>& by, const config::Mark& mark, size_t step_index,
                             Flow& flow, Node node) {
+    if (bring_together(by, false, step_index, flow, node)) node.frame = flow.shape.frame;
     bool is_new = false;
     const StageId id = stage_for(step_index, mark, flow, node, is_new);
     LimitNode limit;
@@ -60,6 +61,8 @@ void Planner::plan_hold(const Hold& hold, size_t step_index, Flow& flow, Node no
                            "make plain fields of them with a map before");
         return;
     }
+    if (bring_together(hold.by, false, step_index, flow, node)) node.frame = flow.shape.frame;
+    frames_->complete(flow.shape);
     bool is_new = false;
     const StageId id = stage_for(step_index, hold.mark, flow, node, is_new);
     if (!hold.window.timezone.empty() && !WindowGrid::zone_exists(hold.window.timezone)) {
@@ -113,10 +116,7 @@ void Planner::plan_hold(const Hold& hold, size_t step_index, Flow& flow, Node no
                                "`as` adds a member to a JSON object, and these records are not JSON", "",
                                "make an object with map first");
         }
-        if (kept.key && kept.key->front() == hold.rank) {
-            kept.key.reset();
-            kept.key_lost = "the top_n replaces field '" + hold.rank + "'";
-        }
+        kept.lose_key(hold.rank, "the top_n replaces field '" + hold.rank + "'");
         plan.rank = frames_->new_slot(kept.frame);
         kept.set({hold.rank, plan.rank, Type::kInt8});
     }

@@ -70,7 +70,7 @@ bool comparable(const std::optional<Type>& a, const std::optional<Type>& b) {
 // The join key: equality k compares keys[side][k] of every flow.
 struct Planner::MatchPlan {
     struct Equality {
-        bool keyed = true;             // It compares what both topics are keyed by.
+        std::optional<size_t> key_part;  // It compares this field of what all inputs are keyed by.
         std::string compared[2];       // As paths, for messages; empty: an expression.
         std::optional<Type> types[2];  // By side.
     };
@@ -191,9 +191,10 @@ private:
     std::array<std::vector<Input>, 2> inputs_;
 };
 
-Planner::Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics)
+Planner::Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics, Apart& apart)
     : pipeline_(pipeline),
       diagnostics_(diagnostics),
+      apart_(apart),
       results_(pipeline.streams.size()),
       late_(pipeline.streams.size()) {}
 Planner::~Planner() = default;
@@ -214,6 +215,7 @@ std::optional<Planner::MatchPlan> Planner::plan_match(const config::Join& join, 
         const auto left = left_operand(match, part, join);
         if (!left) continue;
         MatchPlan::Equality equality;
+        bool keyed = true;
         for (size_t side = 0; side < 2; ++side) {
             const size_t operand = side == 0 ? *left : 1 - *left;
             for (size_t i = 0; i < flows[side].size(); ++i) {
@@ -227,13 +229,17 @@ std::optional<Planner::MatchPlan> Planner::plan_match(const config::Join& join, 
                 auto& key = std::get<expr::Expression>(compiled);
                 const FieldPath* path = scope.inner().only_path();
                 const bool plain = key.plain_slot().has_value();
-                const bool is_key = plain && path != nullptr && shape.key && *path == *shape.key;
-                equality.keyed = equality.keyed && (is_key || (plain && scope.inner().is_record_key()));
+                std::optional<size_t> key_part;
+                if (plain && path != nullptr) key_part = shape.key_part(*path);
+                if (plain && scope.inner().is_record_key() && !flows[side][i].rekeyed) key_part = 0;
+                if (side == 0 && i == 0) equality.key_part = key_part;
+                keyed = keyed && key_part && key_part == equality.key_part;
                 if (path != nullptr) equality.compared[side] = join_path(*path);
                 equality.types[side] = key.static_type();
                 inputs[side][i].keys.push_back(std::move(key));
             }
         }
+        if (!keyed) equality.key_part.reset();
         if (!comparable(equality.types[0], equality.types[1])) {
             diagnostics_.error("W0201", join.match.position(0),
                                std::string("the sides of an equality have different types, ") +
@@ -255,17 +261,21 @@ void Planner::check_join_key(const config::Join& join, const MatchPlan& match,
                                ".id = " + join.right.name + ".id`; other conditions can follow with AND");
         return;
     }
-    const bool keyed = std::any_of(match.equalities.begin(), match.equalities.end(),
-                                   [](const auto& equality) { return equality.keyed; });
+    size_t parts = 1;  // Of the key that all are partitioned by; each of them has to be compared.
+    for (const auto& side : flows)
+        for (const Flow& flow : side) parts = std::max(parts, 1 + flow.shape.key_rest.size());
+    std::set<size_t> compared;
+    for (const auto& equality : match.equalities)
+        if (equality.key_part) compared.insert(*equality.key_part);
+    const bool keyed = compared.size() == parts;
     // A file is one partition, read by one worker.
     if (keyed || !source_of(flows[0].front()).file.empty()) return;
     std::string why;
     for (size_t side = 0; side < 2; ++side) {
         for (const Flow& flow : flows[side]) {
-            const auto& key = flow.shape.key;
+            const std::string& input = side == 0 ? join.left.name : join.right.name;
             why += (why.empty() ? "" : "; ") +
-                   (key ? "source '" + source_of(flow).name + "' is keyed by '" + join_path(*key) + "'"
-                        : flow.shape.key_lost);
+                   (flow.rekeyed && flow.shape.key ? "'" + input + "': " : "") + why_apart(flow);
         }
     }
     const std::string& left = match.equalities.front().compared[0];
@@ -276,9 +286,7 @@ void Planner::check_join_key(const config::Join& join, const MatchPlan& match,
                    "` and `keyed_by: " + right + "` on the sources";
     }
     diagnostics_.error("W0222", mark, "records of one key may lie on several partitions: " + why, "",
-                       declare +
-                           "; else have the producer, or another pipeline, write topics keyed by it and read "
-                           "those");
+                       declare + "; else read a stream with a `key_by` of those fields instead");
 }
 
 void Planner::plan_join(size_t index) {
@@ -290,7 +298,6 @@ void Planner::plan_join(size_t index) {
     const std::string step = "streams." + stream.name + ".join";
     graph_->stages.emplace_back();
     stage_origins_.emplace_back();
-    first_source_of_stage_.push_back(0);
     for (size_t side = 0; side < 2; ++side) {
         flows[side] = flows_of(stream.from.at(side));
         for (Flow& flow : flows[side]) {
@@ -310,8 +317,6 @@ void Planner::plan_join(size_t index) {
     }
     if (flows[0].empty() || flows[1].empty()) return;  // Told already.
     const Flow& first = flows[0].front();
-    first_source_of_stage_[id] =
-        first.origin.is_stage ? first_source_of_stage_[first.origin.index] : first.origin.index;
     auto& names = *join_columns_.emplace_back(std::make_unique<JoinColumns>(*this, id, rule));
     const FrameId frame = frames_->add_join_frame(names);
     Stage& stage = graph_->stages[id];
@@ -349,6 +354,10 @@ void Planner::plan_join(size_t index) {
     results.kind = Flow::Kind::kStage;
     results.id = id;
     results.origin = {true, id};
+    results.first_source = first.first_source;
+    for (const auto& side : flows)
+        for (const Flow& flow : side) add_meaning(results, std::to_string(flow.meaning));
+    add_meaning(results, describe(rule));
     results.shape.frame = frame;
     results.shape.sides = names.sides();
     results.shape.kept_of = id;
@@ -361,11 +370,20 @@ void Planner::plan_join(size_t index) {
         const size_t side = rule.kind == config::Join::Kind::kRight ? 1 : 0;
         const Shape& shape = flows[side].front().shape;
         const bool same = std::all_of(flows[side].begin(), flows[side].end(),
-                                      [&](const Flow& flow) { return flow.shape.key == shape.key; });
+                                      [&](const Flow& flow) {
+                                          return flow.shape.key == shape.key &&
+                                                 flow.shape.key_rest == shape.key_rest;
+                                      });
         results.shape.key_lost = same ? shape.key_lost : "the join's inputs are keyed by different fields";
         if (same && shape.key) {
-            results.shape.key = FieldPath{names.sides()[side]};
-            results.shape.key->insert(results.shape.key->end(), shape.key->begin(), shape.key->end());
+            const auto of_side = [&](const FieldPath& path) {
+                FieldPath whole{names.sides()[side]};
+                whole.insert(whole.end(), path.begin(), path.end());
+                return whole;
+            };
+            results.shape.key = of_side(*shape.key);
+            for (const FieldPath& further : shape.key_rest)
+                results.shape.key_rest.push_back(of_side(further));
         }
     }
     for (size_t key = 0; key < match->equalities.size(); ++key)

@@ -97,6 +97,21 @@ Layout Shape::layout() const {
     return result;
 }
 
+std::optional<size_t> Shape::key_part(const FieldPath& path) const {
+    if (key && *key == path) return 0;
+    const auto found = std::find(key_rest.begin(), key_rest.end(), path);
+    if (found == key_rest.end()) return std::nullopt;
+    return 1 + static_cast<size_t>(found - key_rest.begin());
+}
+
+void Shape::lose_key(std::string_view name, const std::string& reason) {
+    const auto is = [&](const FieldPath& path) { return path.front() == name; };
+    if (!key || !(is(*key) || std::any_of(key_rest.begin(), key_rest.end(), is))) return;
+    key.reset();
+    key_rest.clear();
+    key_lost = reason;
+}
+
 FrameId FrameTable::add_source_frame(size_t source) {
     graph_.frames.emplace_back();
     origins_.push_back({Kind::kSource, source, {}, nullptr});
@@ -139,7 +154,8 @@ FrameId FrameTable::add_join_frame(JoinNames& names) {
     return static_cast<FrameId>(graph_.frames.size() - 1);
 }
 
-Layout FrameTable::whole_layout(const Shape& shape) {
+Layout FrameTable::whole_layout(Shape shape) {
+    complete(shape);
     Layout layout = shape.layout();
     if (shape.sides.empty()) return layout;
     layout.kept_of.reset();
@@ -215,6 +231,25 @@ expr::Compiled<expr::Scope::Binding> FrameTable::bind_row(const Shape& shape, co
     return Binding{slot, column.segments_used, column.type};
 }
 
+void FrameTable::complete(Shape& shape) {
+    if (!shape.partial) return;
+    shape.partial = false;
+    Shape parent = origins_[shape.frame].parent;
+    complete(parent);
+    std::vector<ShapeField> all;
+    for (const ShapeField& field : parent.fields) {
+        const auto& removed = shape.removed;
+        if (std::find(removed.begin(), removed.end(), field.name) != removed.end()) continue;
+        const ShapeField* const newer = shape.find(field.name);
+        all.push_back(newer != nullptr ? *newer
+                                       : ShapeField{field.name, import(shape.frame, field.slot), field.type});
+    }
+    for (const ShapeField& field : shape.fields) {
+        if (parent.find(field.name) == nullptr) all.push_back(field);
+    }
+    shape.fields = std::move(all);
+}
+
 expr::Compiled<expr::Scope::Binding> FrameTable::bind(const Shape& shape, std::span<const std::string> path) {
     using Binding = expr::Scope::Binding;
     if (const ShapeRow* row = shape.find_row(path.front())) return bind_row(shape, *row, path);
@@ -226,7 +261,7 @@ expr::Compiled<expr::Scope::Binding> FrameTable::bind(const Shape& shape, std::s
     if (std::find(removed.begin(), removed.end(), path.front()) != removed.end()) {
         return Binding{null_slot(shape.frame), path.size(), std::nullopt};
     }
-    if (!shape.raw && shape.sides.empty()) return no_such_field(shape, path.front());
+    if (!shape.raw && !shape.partial && shape.sides.empty()) return no_such_field(shape, path.front());
     if (path.size() > kMaxPathSegments) return expr::CompileError{"a path has at most 64 segments", 0, 1, ""};
 
     const Origin& origin = origins_[shape.frame];

@@ -30,20 +30,26 @@ struct ShapeRow {
 // A row's members as far as they are known, and which of them holds the key of the source's partitioning.
 struct Shape {
     FrameId frame = 0;
-    bool raw = false;  // Members not listed are read from the record.
+    bool raw = false;      // Members not listed are read from the record.
+    bool partial = false;  // Fields not listed are those of the shape that the frame was derived from.
     std::vector<ShapeField> fields;
     std::vector<std::string> removed;
     std::vector<std::string> sides;  // A join's result: members not listed are its sides, by these names.
     std::optional<StageId> kept_of;  // … and the frame is the join's own.
     std::vector<ShapeRow> rows;    // Found by lookups; no part of the record itself.
-    std::optional<FieldPath> key;  // None: lost on the way …
-    std::string key_lost;          // … for this reason, as a clause.
+    std::optional<FieldPath> key;     // None: lost on the way …
+    std::vector<FieldPath> key_rest;  // Further fields of it: rows are together only if equal in all of them.
+    std::string key_lost;             // … for this reason, as a clause.
 
     [[nodiscard]] const ShapeField* find(std::string_view name) const;
     [[nodiscard]] const ShapeRow* find_row(std::string_view name) const;
     void set(ShapeField field);
     void remove(const std::string& name);
     [[nodiscard]] Layout layout() const;
+    // Which field of the key this is; none: it is none of them.
+    [[nodiscard]] std::optional<size_t> key_part(const FieldPath& path) const;
+    // The key is gone when a step changes the field `name`; `reason` says so.
+    void lose_key(std::string_view name, const std::string& reason);
 };
 
 // What names mean in a join's results.
@@ -71,11 +77,17 @@ public:
     expr::Slot null_slot(FrameId frame);
     // The slot of the frame to which explode copies the parent's `slot`.
     expr::Slot import(FrameId frame, expr::Slot slot);
+    // Lists the fields of a partial shape, in the order in which they are written.
+    void complete(Shape& shape);
+    // Rows that weir made; no record stands behind them.
+    [[nodiscard]] bool holds_results(FrameId frame) const {
+        return root(frame).kind == Kind::kResult || root(frame).kind == Kind::kJoin;
+    }
 
     expr::Compiled<expr::Scope::Binding> bind(const Shape& shape, std::span<const std::string> path);
     expr::Compiled<expr::Scope::Binding> bind_metadata(FrameId frame, expr::Metadata which);
-    // How the row is written, a join's sides included.
-    [[nodiscard]] Layout whole_layout(const Shape& shape);
+    // How the row is written, with all fields of a partial shape and a join's sides.
+    [[nodiscard]] Layout whole_layout(Shape shape);
 
 private:
     expr::Compiled<expr::Scope::Binding> bind_row(const Shape& shape, const ShapeRow& row,

@@ -50,7 +50,10 @@ void Planner::plan_lookup(const config::LookupStep& step, const config::Mark& ma
         if (key->plain_slot()) path = scope.only_path();
         lookup.by.push_back(std::move(*key));
     }
-    if (!named->global) check_lookup_key(step, flow, path, by_record_key);
+    if (!named->global) {
+        check_lookup_key(step, flow, path, by_record_key);
+        lookups_.push_back({node.stream, named->source, flow.origin});
+    }
     if (flow.shape.key && flow.shape.key->front() == step.as) {
         diagnostics_.error("W0231", mark,
                            "the row would hide the field '" + step.as + "' that the records are keyed by", "",
@@ -67,20 +70,19 @@ void Planner::plan_lookup(const config::LookupStep& step, const config::Mark& ma
 // the same key.
 void Planner::check_lookup_key(const config::LookupStep& step, const Flow& flow, const FieldPath* path,
                                bool by_record_key) {
-    if (step.by.size() == 1 && by_record_key) return;
+    if (step.by.size() == 1 && by_record_key && !flow.rekeyed) return;
     const auto& key = flow.shape.key;
-    if (step.by.size() == 1 && key && path != nullptr && *path == *key) return;
+    if (step.by.size() == 1 && flow.shape.key_rest.empty() && key && path != nullptr && *path == *key) return;
     std::string by;
     for (const config::Text& text : step.by) by += (by.empty() ? "" : ", ") + text.value;
     const std::string source = source_of(flow).name;
     std::string help = "set `global: true` on table '" + step.table.value +
                        "', so that every worker holds all of it; or read a topic that is keyed by '" + by +
                        "'";
+    if (path != nullptr) help += ", or put a `key_by: " + by + "` before";
     if (path != nullptr && !key)
         help += " (if '" + source + "' is, declare `keyed_by: " + by + "` on it)";
-    const std::string why = key ? "source '" + source + "' is keyed by '" + join_path(*key) +
-                                      "', this looks up by '" + by + "'"
-                                : flow.shape.key_lost;
+    const std::string why = why_apart(flow) + (key ? ", this looks up by '" + by + "'" : "");
     diagnostics_.error(
         "W0230", step.by.front().mark,
         "a record and its row in '" + step.table.value + "' may lie on different partitions: " + why, "",

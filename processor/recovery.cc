@@ -13,6 +13,7 @@ namespace weir::processor {
 namespace {
 
 constexpr int64_t kAttemptMs = 5'000;
+constexpr int64_t kForgetUs = 5'000'000;  // Deleting costs the brokers a write per partition.
 constexpr int64_t kBetweenAttemptsMs = 200;
 constexpr int64_t kBetweenDiskAttemptsMs = 1000;
 constexpr int64_t kWaitLogUs = 10'000'000;
@@ -172,11 +173,13 @@ Result<void> Worker::try_recover() {
     table_ends_.clear();
     const auto global = global_partitions(plan_, settings_.partition_counts);
     if (!globals_ && !global.empty())
-        globals_ = std::make_unique<Shard>(plan_, kGlobalTables, global, clock_, global_counters_);
+        globals_ = std::make_unique<Shard>(plan_, kGlobalTables, global, settings_.partition_counts,
+                                           clock_, global_counters_);
     for (const ShardId shard : settings_.shards)
         shards_.push_back(std::make_unique<Shard>(plan_, shard,
-                                                  partitions_of(shard, sharded_counts_), clock_,
-                                                  counters_, globals_.get()));
+                                                  partitions_of(shard, sharded_counts_),
+                                                  settings_.partition_counts, clock_, counters_,
+                                                  globals_.get()));
     if (slot_directory_ != nullptr)
         WEIR_TRY(restore_from_log(committed));
     else
@@ -307,6 +310,22 @@ Result<void> Worker::start_reading() {
     WEIR_TRY(assign_inputs());
     align();  // What ran ahead before the restart is held from the first poll on.
     return {};
+}
+
+// What was read from internal topics up to the epoch that was just committed: its offsets are Kafka's, its
+// state is on disk, and no recovery goes back behind it.
+void Worker::forget_consumed() {
+    if (plan_.internal_topics.empty() || source_ == nullptr || clock_.monotonic_us() < next_forget_us_)
+        return;
+    next_forget_us_ = clock_.monotonic_us() + kForgetUs;
+    std::vector<StartOffset> before;
+    for (const auto& shard : shards_)
+        for (const PartitionProgress& progress : shard->progress()) {
+            const bool internal = plan_.inputs[static_cast<size_t>(progress.partition.topic)].internal >= 0;
+            if (internal && progress.next_offset > 0)
+                before.push_back({progress.partition, progress.next_offset});
+        }
+    if (!before.empty()) source_->forget(before);
 }
 
 }  // namespace weir::processor

@@ -5,6 +5,7 @@
 
 #include "processor/executor.h"
 #include "processor/group_key.h"
+#include "processor/repartition.h"
 #include "processor/source_reader.h"
 #include "processor/watermark.h"
 
@@ -12,15 +13,22 @@ namespace weir::processor {
 
 class Shard::Impl {
 public:
-    Impl(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions, const Clock& clock,
-         Counters& counters, const Impl* globals)
+    Impl(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions,
+         std::span<const int32_t> partition_counts, const Clock& clock, Counters& counters,
+         const Impl* globals)
         : plan_(plan),
           id_(id),
           clock_(clock),
-          watermarks_(*plan.graph, partitions, sources_of_topics(plan), clock),
-          executor_(plan, watermarks_, counters, globals == nullptr ? nullptr : &globals->executor_) {
+          watermarks_(*plan.graph, partitions, sources_of_topics(plan), partition_counts, clock),
+          executor_(plan, id, watermarks_, counters, globals == nullptr ? nullptr : &globals->executor_),
+          upstream_(*plan.graph, id, watermarks_, executor_, partition_counts) {
         for (size_t source = 0; source < plan.graph->sources.size(); ++source) {
-            readers_.push_back(std::make_unique<SourceReader>(plan, source, watermarks_, counters));
+            const int32_t repartition = plan.graph->sources[source].repartition;
+            if (repartition < 0)
+                readers_.push_back(std::make_unique<SourceReader>(plan, source, watermarks_, counters));
+            else
+                internal_readers_.push_back(std::make_unique<RepartitionReader>(
+                    plan, static_cast<size_t>(repartition), watermarks_, counters));
         }
     }
 
@@ -31,10 +39,16 @@ public:
         const int64_t now_us = clock_.monotonic_us();
         watermarks_.wake(index, now_us);
         Watermarks::Partition& partition = watermarks_.partition(index);
-        executor_.begin(sink, &source, wall_ms);
+        const int32_t repartition = plan_.graph->sources[partition.source].repartition;
+        // What travelled of an internal topic's records has no headers to ask the source for.
+        executor_.begin(sink, repartition < 0 ? &source : nullptr, wall_ms);
         for (size_t first = 0; first < run.records.size(); first += kSliceRows) {
             const auto records = run.records.subspan(first, std::min(kSliceRows, run.records.size() - first));
-            WEIR_TRY(readers_[partition.source]->read(executor_, index, records, source, wall_ms, sink));
+            if (repartition < 0)
+                WEIR_TRY(readers_[partition.source]->read(executor_, index, records, source, wall_ms, sink));
+            else
+                WEIR_TRY(internal_readers_[static_cast<size_t>(repartition)]->read(executor_, index, records,
+                                                                                   wall_ms));
             partition.next_offset = records.back().offset + 1;
             partition.position = std::max(partition.position, partition.next_offset);
             WEIR_TRY(close_due(now_us));
@@ -50,6 +64,7 @@ public:
     Result<void> advance_time(Source& source, Sink& sink) {
         const int64_t now_us = clock_.monotonic_us();
         look_at_clock_ = false;
+        changed_ = upstream_.heartbeat_due(now_us) || changed_;
         if (now_us >= watermarks_.next_idle_us() && watermarks_.find_idle(source, now_us)) changed_ = true;
         executor_.begin(sink, nullptr, clock_.wall_ms());
         return close_due(now_us);
@@ -57,7 +72,8 @@ public:
 
     int64_t next_deadline_us() {
         if (look_at_clock_) return 0;
-        int64_t next = watermarks_.next_idle_us();
+        int64_t next = std::min({watermarks_.next_idle_us(), watermarks_.next_lease_us(),
+                                 changed_ ? INT64_MAX : upstream_.next_heartbeat_us()});
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             StageOperator& stage_operator = executor_.stage(id);
             const EventTime due = stage_operator.next_due();
@@ -72,9 +88,9 @@ public:
         return next;
     }
 
-    Result<void> advance_watermark(EventTime watermark, Sink& sink) {
+    Result<void> advance_watermark(EventTime watermark, size_t depth, Sink& sink) {
         executor_.begin(sink, nullptr, clock_.wall_ms());
-        watermarks_.raise(watermark);
+        watermarks_.raise(watermark, depth);
         changed_ = changed_ || plan_.stateful;
         WEIR_ASSIGN(const bool closed, executor_.close_due());
         static_cast<void>(closed);
@@ -87,18 +103,19 @@ public:
         look_at_clock_ = true;
     }
 
-    bool changed() const { return changed_; }
+    bool changed() const { return changed_ || upstream_.due(); }
 
     Result<void> finish_epoch(Sink& sink) {
         executor_.begin(sink, nullptr, clock_.wall_ms());
-        return executor_.finish_epoch();
+        WEIR_TRY(executor_.finish_epoch());
+        return upstream_.tell(sink, clock_.monotonic_us());
     }
 
     std::vector<PartitionProgress> progress() const {
         std::vector<PartitionProgress> result;
         for (const Watermarks::Partition& partition : watermarks_.partitions()) {
-            result.push_back({partition.id, partition.next_offset, partition.watermark,
-                              Watermarks::encode(partition)});
+            result.push_back(
+                {partition.id, partition.next_offset, partition.watermark, Watermarks::encode(partition)});
         }
         return result;
     }
@@ -157,7 +174,8 @@ public:
             result.partitions.push_back({partition.id, partition.next_offset, partition.max_seen,
                                          partition.watermark, partition.advances, partition.advanced_offset,
                                          partition.advanced_wall_ms, partition.quiet_since_wall_ms,
-                                         partition.idle, partition.caught_up, partition.held_behind});
+                                         partition.idle, partition.caught_up, partition.held_behind,
+                                         partition.held_by});
         }
         // No stream comes to global tables, so no step of one waits there.
         const size_t stages = id_ == kGlobalTables ? 0 : plan_.graph->stages.size();
@@ -272,6 +290,7 @@ private:
 
     // Stages in order, each raised after the results of those before it are in.
     Result<void> close_due(int64_t now_us) {
+        watermarks_.expire_leases(now_us);
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             watermarks_.refresh(id, now_us);
             const bool waits = executor_.stage(id).next_due() != kEndOfTime;
@@ -279,6 +298,7 @@ private:
         }
         WEIR_ASSIGN(const bool closed, executor_.close_due());
         changed_ = changed_ || closed;
+        upstream_.refresh(now_us);
         return {};
     }
 
@@ -294,14 +314,17 @@ private:
     const Clock& clock_;
     Watermarks watermarks_;
     Executor executor_;
-    std::vector<std::unique_ptr<SourceReader>> readers_;  // By source.
+    RepartitionClocks upstream_;
+    std::vector<std::unique_ptr<SourceReader>> readers_;                // By source of the file.
+    std::vector<std::unique_ptr<RepartitionReader>> internal_readers_;  // By internal topic.
     bool changed_ = false;
     bool look_at_clock_ = false;
 };
 
-Shard::Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions, const Clock& clock,
-             Counters& counters, const Shard* globals)
-    : impl_(std::make_unique<Impl>(plan, id, partitions, clock, counters,
+Shard::Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions,
+             std::span<const int32_t> partition_counts, const Clock& clock, Counters& counters,
+             const Shard* globals)
+    : impl_(std::make_unique<Impl>(plan, id, partitions, partition_counts, clock, counters,
                                    globals == nullptr ? nullptr : globals->impl_.get())) {}
 Shard::~Shard() = default;
 
@@ -313,8 +336,8 @@ void Shard::caught_up(const CaughtUp& event) { impl_->caught_up(event); }
 void Shard::stood_still() { impl_->stood_still(); }
 Result<void> Shard::advance_time(Source& source, Sink& sink) { return impl_->advance_time(source, sink); }
 int64_t Shard::next_deadline_us() const { return impl_->next_deadline_us(); }
-Result<void> Shard::advance_watermark(EventTime watermark, Sink& sink) {
-    return impl_->advance_watermark(watermark, sink);
+Result<void> Shard::advance_watermark(EventTime watermark, size_t depth, Sink& sink) {
+    return impl_->advance_watermark(watermark, depth, sink);
 }
 Result<void> Shard::finish_epoch(Sink& sink) { return impl_->finish_epoch(sink); }
 bool Shard::changed() const { return impl_->changed(); }

@@ -51,6 +51,7 @@ struct PartitionStatus {
     bool idle = false;
     bool caught_up = false;
     int32_t held_behind = -1;  // Index of the partition that align holds this one back for; -1: it is read.
+    int32_t upstream = -1;  // Of an internal topic: the shard before it that holds its watermark; -1: none.
 };
 
 struct StageStatus {
@@ -92,9 +93,11 @@ inline constexpr ShardId kGlobalTables = -1;
 class Shard {
 public:
     // `partitions`: every input partition with this number that exists, in the order of the plan's inputs;
-    // for kGlobalTables all those of the global tables. `globals`: where this shard looks global tables up.
-    Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions, const Clock& clock,
-          Counters& counters, const Shard* globals = nullptr);
+    // for kGlobalTables all those of the global tables. `partition_counts`: by input, of the whole topic.
+    // `globals`: where this shard looks global tables up.
+    Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions,
+          std::span<const int32_t> partition_counts, const Clock& clock, Counters& counters,
+          const Shard* globals = nullptr);
     ~Shard();
     Shard(const Shard&) = delete;
     Shard& operator=(const Shard&) = delete;
@@ -120,9 +123,10 @@ public:
     // nothing until records come.
     [[nodiscard]] int64_t next_deadline_us() const;
 
-    // Event time reaches `watermark` at every operator, whatever the partitions say. kEndOfTime: bounded
-    // input ended; every window closes and stays closed in later runs over the same state.
-    [[nodiscard]] Result<void> advance_watermark(EventTime watermark, Sink& sink);
+    // Event time reaches `watermark` at every operator with at most `depth` internal topics before it,
+    // whatever the partitions say. kEndOfTime: bounded input ended; every window closes and stays closed in
+    // later runs over the same state.
+    [[nodiscard]] Result<void> advance_watermark(EventTime watermark, size_t depth, Sink& sink);
 
     // --- The epoch ---
 

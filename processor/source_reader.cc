@@ -56,6 +56,11 @@ bool read_mark(const Value& value, EventTime own_time, EventTime& mark) {
 }
 
 bool feeds_a_stage(const Graph& graph, size_t source) {
+    for (const RepartitionPlan& repartition : graph.repartitions) {
+        for (const Feed& feed : repartition.feeds) {
+            if (feed.source == source && repartition.carries_time) return true;
+        }
+    }
     for (const Stage& stage : graph.stages) {
         for (const Feed& feed : stage.feeds) {
             if (feed.source == source) return true;

@@ -9,6 +9,7 @@ namespace weir::processor {
 namespace {
 
 constexpr uint8_t kBlobVersion = 2;
+constexpr uint8_t kInternalBlobVersion = 3;  // The same, then what upstream shards told.
 constexpr uint8_t kOldBlobVersion = 1;  // Idle flag and largest time: the watermark follows from the delay.
 constexpr uint8_t kIdle = 1;
 constexpr uint8_t kProvided = 2;
@@ -19,24 +20,51 @@ constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 }  // namespace
 
 Watermarks::Watermarks(const Graph& graph, std::span<const TopicPartition> partitions,
-                       const std::vector<size_t>& source_of_topic, const Clock& clock)
-    : graph_(graph), clock_(clock), stages_(graph.stages.size()) {
+                       const std::vector<size_t>& source_of_topic, std::span<const int32_t> partition_counts,
+                       const Clock& clock)
+    : graph_(graph), clock_(clock) {
     for (const TopicPartition id : partitions) {
         Partition partition;
         partition.id = id;
         partition.source = source_of_topic.at(static_cast<size_t>(id.topic));
         partition.quiet_since_us = clock.monotonic_us();
         partition.quiet_since_wall_ms = clock.wall_ms();
-        partitions_.push_back(partition);
-    }
-    for (size_t stage = 0; stage < stages_.size(); ++stage) {
-        stages_[stage].emitted_us = clock.monotonic_us();
-        stages_[stage].lag_ms.assign(partitions_.size(), kNotFed);
-        for (const Feed& feed : graph.stages[stage].feeds) {
-            for (size_t i = 0; i < partitions_.size(); ++i) {
-                if (partitions_[i].source == feed.source) stages_[stage].lag_ms[i] = feed.lag_ms;
+        const int32_t repartition = graph.sources[partition.source].repartition;
+        if (repartition >= 0) {
+            // As many shards write to it as there are partitions before it.
+            size_t shards = 0;
+            for (size_t topic = 0; topic < partition_counts.size(); ++topic) {
+                for (const Feed& feed : graph.repartitions[static_cast<size_t>(repartition)].feeds) {
+                    if (feed.source == source_of_topic[topic])
+                        shards = std::max(shards, static_cast<size_t>(partition_counts[topic]));
+                }
             }
+            WEIR_CHECK(shards > 0, "an internal topic that no partition feeds");
+            partition.upstreams.resize(shards);
         }
+        partitions_.push_back(std::move(partition));
+    }
+    const auto add = [&](config::WhenAllIdle when_all_idle, int64_t emit_every_ms) -> StageClock& {
+        StageClock& stage = stages_.emplace_back();
+        stage.emitted_us = clock.monotonic_us();
+        stage.when_all_idle = when_all_idle;
+        stage.emit_every_us = emit_every_ms * 1000;
+        stage.lag_ms.assign(partitions_.size(), kNotFed);
+        return stage;
+    };
+    const auto feed = [&](StageClock& stage, size_t source, int64_t lag_ms) {
+        for (size_t i = 0; i < partitions_.size(); ++i) {
+            if (partitions_[i].source == source) stage.lag_ms[i] = lag_ms;
+        }
+    };
+    for (const Stage& plan : graph.stages) {
+        StageClock& stage = add(plan.when_all_idle, plan.emit_every_ms);
+        for (const Feed& fed : plan.feeds) feed(stage, fed.source, fed.lag_ms);
+    }
+    for (const RepartitionPlan& plan : graph.repartitions) {
+        // Whether all are idle is known behind the topic only.
+        StageClock& stage = add(config::WhenAllIdle::kHold, plan.emit_every_ms);
+        for (const size_t source : plan.sources) feed(stage, source, 0);
     }
 }
 
@@ -50,6 +78,9 @@ size_t Watermarks::index_of(TopicPartition partition) const {
 
 void Watermarks::wake(size_t index, int64_t now_us) {
     Partition& partition = partitions_[index];
+    // A shard that says again that it holds nobody does not set time back that nobody looked at meanwhile.
+    for (StageId id = 0; id < stages_.size() && !partition.upstreams.empty(); ++id)
+        if (stages_[id].lag_ms[index] != kNotFed && stages_[id].ticking) refresh(id, now_us);
     partition.idle = partition.doubted = false;
     partition.caught_up = false;
     partition.quiet_since_us = now_us;
@@ -65,12 +96,16 @@ void Watermarks::caught_up(size_t index, int64_t end_offset) {
     partition.caught_up = true;
 }
 
+int64_t Watermarks::ask_at_us(const Partition& partition) const {
+    const int64_t timeout_us = graph_.sources[partition.source].watermark.idle_timeout_ms * 1000;
+    const int64_t quiet_us = partition.upstreams.empty() ? partition.quiet_since_us + timeout_us : 0;
+    return std::max(quiet_us, partition.ask_end_at_us);
+}
+
 bool Watermarks::find_idle(Source& source, int64_t now_us) {
     bool found = false;
     for (Partition& partition : partitions_) {
-        if (partition.idle || !partition.caught_up || partition.blank()) continue;
-        const int64_t timeout_us = graph_.sources[partition.source].watermark.idle_timeout_ms * 1000;
-        if (now_us - partition.quiet_since_us < timeout_us || now_us < partition.ask_end_at_us) continue;
+        if (!is_to_ask(partition) || now_us < ask_at_us(partition)) continue;
         const Result<int64_t> end = source.end_offset(partition.id, kAskEndTimeoutMs);
         if (!end.ok() || end.value() > partition.position) {
             partition.ask_end_at_us =
@@ -91,8 +126,71 @@ void Watermarks::doubt_idle() {
     }
 }
 
-void Watermarks::raise(EventTime watermark) {
-    for (StageClock& stage : stages_) {
+bool Watermarks::heard_row(size_t partition, uint64_t upstream, EventTime watermark) {
+    auto& upstreams = partitions_[partition].upstreams;
+    if (upstream >= upstreams.size()) return false;
+    Upstream& from = upstreams[upstream];
+    from.holds = true;
+    from.watermark = std::max(from.watermark, watermark);
+    return true;
+}
+
+bool Watermarks::heard_time(size_t partition, uint64_t upstream, EventTime watermark, bool holds) {
+    auto& upstreams = partitions_[partition].upstreams;
+    if (upstream >= upstreams.size()) return false;
+    Upstream& from = upstreams[upstream];
+    from.holds = holds;
+    from.heard_us = clock_.monotonic_us();
+    from.watermark = std::max(from.watermark, watermark);
+    return true;
+}
+
+void Watermarks::expire_leases(int64_t now_us) {
+    if (now_us < next_lease_us_) return;
+    for (size_t i = 0; i < partitions_.size(); ++i) {
+        bool expired = false;
+        for (Upstream& upstream : partitions_[i].upstreams) {
+            if (upstream.holds || now_us < upstream.heard_us + kHeartbeatLeaseUs) continue;
+            upstream.holds = expired = true;
+        }
+        if (expired) combine(i);
+    }
+    find_next_lease();
+}
+
+void Watermarks::find_next_lease() {
+    next_lease_us_ = kNever;
+    for (const Partition& partition : partitions_) {
+        for (const Upstream& upstream : partition.upstreams) {
+            if (!upstream.holds)
+                next_lease_us_ = std::min(next_lease_us_, upstream.heard_us + kHeartbeatLeaseUs);
+        }
+    }
+}
+
+void Watermarks::combine(size_t index) {
+    Partition& partition = partitions_[index];
+    EventTime lowest = kEndOfTime;
+    partition.held_by = -1;
+    for (size_t i = 0; i < partition.upstreams.size(); ++i) {
+        const Upstream& upstream = partition.upstreams[i];
+        partition.highest = std::max(partition.highest, upstream.watermark);
+        if (!upstream.holds || upstream.watermark >= lowest) continue;
+        lowest = upstream.watermark;
+        partition.held_by = static_cast<int32_t>(i);
+    }
+    partition.idle = partition.held_by < 0;
+    find_next_lease();
+    if (partition.idle || lowest <= partition.watermark) return;
+    partition.watermark = lowest;
+    ++partition.advances;
+    partition.advanced_wall_ms = clock_.wall_ms();
+}
+
+void Watermarks::raise(EventTime watermark, size_t depth) {
+    for (StageId id = 0; id < graph_.stages.size(); ++id) {
+        if (graph_.stages[id].depth > depth) continue;
+        StageClock& stage = stages_[id];
         const int64_t lag_ms = *std::max_element(stage.lag_ms.begin(), stage.lag_ms.end());
         stage.current = std::max(stage.current, less(watermark, std::max<int64_t>(0, lag_ms)));
         stage.ticking = false;
@@ -106,7 +204,8 @@ void Watermarks::restore_stage(StageId stage, EventTime watermark) {
 
 Watermarks::Before Watermarks::before(StageId id, size_t partition) const {
     const StageClock& stage = stages_[id];
-    Before result{stage.current, kEndOfTime, stage.lag_ms[partition]};
+    Before result{stage.current, kEndOfTime, stage.lag_ms[partition],
+                  !partitions_[partition].upstreams.empty()};
     for (size_t i = 0; i < partitions_.size(); ++i) {
         if (i == partition || stage.lag_ms[i] == kNotFed || !holds(partitions_[i])) continue;
         result.others = std::min(result.others, less(partitions_[i].watermark, stage.lag_ms[i]));
@@ -122,7 +221,7 @@ void Watermarks::refresh(StageId id, int64_t now_us) {
     for (size_t i = 0; i < partitions_.size(); ++i) {
         if (stage.lag_ms[i] == kNotFed) continue;
         const EventTime time = less(partitions_[i].watermark, stage.lag_ms[i]);
-        highest = std::max(highest, time);
+        highest = std::max({highest, time, less(partitions_[i].highest, stage.lag_ms[i])});
         if (!holds(partitions_[i])) continue;
         held = true;
         lowest = std::min(lowest, time);
@@ -132,7 +231,7 @@ void Watermarks::refresh(StageId id, int64_t now_us) {
         stage.current = std::max(stage.current, lowest);
         return;
     }
-    switch (graph_.stages[id].when_all_idle) {
+    switch (stage.when_all_idle) {
         case config::WhenAllIdle::kHold: return;
         case config::WhenAllIdle::kAdvance: stage.current = std::max(stage.current, highest); return;
         case config::WhenAllIdle::kTick: break;
@@ -192,7 +291,7 @@ int64_t Watermarks::tick_reaches_us(StageId id, EventTime target) const {
 
 int64_t Watermarks::next_emit_us(StageId id) const {
     const StageClock& stage = stages_[id];
-    return stage.ticking ? stage.emitted_us + graph_.stages[id].emit_every_ms * 1000 : kNever;
+    return stage.ticking ? stage.emitted_us + stage.emit_every_us : kNever;
 }
 
 bool Watermarks::emit_due(StageId id, int64_t now_us) const {
@@ -207,22 +306,26 @@ void Watermarks::emitted(StageId id) {
 int64_t Watermarks::next_idle_us() const {
     int64_t next = kNever;
     for (const Partition& partition : partitions_) {
-        if (partition.idle || !partition.caught_up || partition.blank()) continue;
-        const int64_t timeout_us = graph_.sources[partition.source].watermark.idle_timeout_ms * 1000;
-        next = std::min(next, std::max(partition.quiet_since_us + timeout_us, partition.ask_end_at_us));
+        if (is_to_ask(partition)) next = std::min(next, ask_at_us(partition));
     }
     return next;
 }
 
 std::string Watermarks::encode(const Partition& partition) {
     std::string blob;
-    put_le<uint8_t>(blob, kBlobVersion);
+    put_le<uint8_t>(blob, partition.upstreams.empty() ? kBlobVersion : kInternalBlobVersion);
     put_le<uint8_t>(blob, (partition.idle ? kIdle : 0) | (partition.provided ? kProvided : 0));
     put_le<int64_t>(blob, partition.max_seen);
     put_le<int64_t>(blob, partition.watermark);
     put_le<int64_t>(blob, partition.quiet_since_wall_ms);
     put_le<int64_t>(blob, partition.advanced_offset);
     put_le<int64_t>(blob, partition.advanced_wall_ms);
+    if (partition.upstreams.empty()) return blob;
+    put_varint(blob, partition.upstreams.size());
+    for (const Upstream& upstream : partition.upstreams) {
+        put_le<int64_t>(blob, upstream.watermark);
+        put_le<uint8_t>(blob, upstream.holds ? 1 : 0);
+    }
     return blob;
 }
 
@@ -237,7 +340,8 @@ Result<void> Watermarks::restore(size_t index, int64_t next_offset, std::string_
     partition.idle = (flags & kIdle) != 0;
     partition.provided = (flags & kProvided) != 0;
     partition.max_seen = reader.le<int64_t>();
-    if (version == kBlobVersion) {
+    const bool internal = version == kInternalBlobVersion;
+    if (version == kBlobVersion || internal) {
         partition.watermark = reader.le<int64_t>();
         partition.quiet_since_wall_ms = reader.le<int64_t>();
         partition.advanced_offset = reader.le<int64_t>();
@@ -249,7 +353,16 @@ Result<void> Watermarks::restore(size_t index, int64_t next_offset, std::string_
         partition.watermark =
             less(partition.max_seen, graph_.sources[partition.source].watermark.max_delay_ms);
     }
-    if (reader.failed() || !reader.done() || (version != kBlobVersion && version != kOldBlobVersion)) {
+    if (internal && reader.varint() == partition.upstreams.size()) {
+        for (Upstream& upstream : partition.upstreams) {
+            upstream.watermark = reader.le<int64_t>();
+            upstream.holds = reader.le<uint8_t>() != 0;
+            upstream.heard_us = clock_.monotonic_us();
+        }
+        if (!reader.failed()) combine(index);
+    }
+    const bool known = version == kBlobVersion || version == kOldBlobVersion || internal;
+    if (reader.failed() || !reader.done() || !known || internal == partition.upstreams.empty()) {
         return Error{Code::kCorrupt, "partition progress is not in a format this version reads"};
     }
     return {};

@@ -30,13 +30,25 @@
 
 namespace weir::processor {
 
+// How often a shard that holds nobody says so to the readers of an internal topic, and for how long they take
+// its word: shorter than the usual max_delay, so that event time does not get past a shard whose process is
+// gone.
+inline constexpr int64_t kHeartbeatUs = 1'000'000;
+inline constexpr int64_t kHeartbeatLeaseUs = 3 * kHeartbeatUs;
+
 class Watermarks {
 public:
+    // A shard that writes to an internal topic, as it last told.
+    struct Upstream {
+        EventTime watermark = kNoTime;
+        bool holds = true;     // When it does not, it says so again and again …
+        int64_t heard_us = 0;  // … and holds when it was not heard for kHeartbeatLeaseUs.
+    };
     struct Partition {
         TopicPartition id;
         size_t source = 0;
-        int64_t next_offset = -1;  // The record to read next; -1: none was read yet.
-        int64_t position = -1;     // Everything before it was delivered (counts what is no record, too).
+        int64_t next_offset = -1;       // The record to read next; -1: none was read yet.
+        int64_t position = -1;          // Everything before it was delivered (counts what is no record, too).
         EventTime max_seen = kNoTime;   // The largest usable event time.
         EventTime watermark = kNoTime;  // Never goes back.
         bool provided = false;          // source_provided: a watermark came with a record.
@@ -51,9 +63,16 @@ public:
         uint64_t advances = 0;
         int64_t advanced_offset = -1;
         int64_t advanced_wall_ms = 0;
+        // Of an internal topic only; then the watermark is the minimum over those that hold, it is idle when
+        // none does, and there are no event times of its own.
+        std::vector<Upstream> upstreams;
+        EventTime highest = kNoTime;  // The largest watermark among them.
+        int32_t held_by = -1;         // The one that holds the minimum; -1: none holds.
 
         // Neither event time nor watermark: nothing that could hold anybody.
-        [[nodiscard]] bool blank() const { return max_seen == kNoTime && watermark == kNoTime; }
+        [[nodiscard]] bool blank() const {
+            return upstreams.empty() && max_seen == kNoTime && watermark == kNoTime;
+        }
     };
 
     // How one record moves its partition's watermark: at most one event time and at most one mark, which the
@@ -94,16 +113,26 @@ public:
         EventTime stage;   // Where the stage stands.
         EventTime others;  // The minimum over the other partitions.
         int64_t lag_ms;
+        bool upstream;  // The partition's watermark is that of a source's partition behind an internal topic.
 
+        // Where the stage is before the row.
         [[nodiscard]] EventTime at(EventTime partition_watermark) const {
+            if (upstream) return stage;
             const EventTime own = less(partition_watermark, lag_ms);
             const EventTime lowest = own < others ? own : others;
             return lowest > stage ? lowest : stage;
         }
+        // What the row must not be behind of. Through an internal topic that is also its own partition's
+        // watermark, so that it does not depend on how the upstream shards' records are interleaved.
+        [[nodiscard]] EventTime late_at(EventTime partition_watermark) const {
+            const EventTime own = less(partition_watermark, lag_ms);
+            return upstream && own > stage ? own : at(partition_watermark);
+        }
     };
 
     Watermarks(const Graph& graph, std::span<const TopicPartition> partitions,
-               const std::vector<size_t>& source_of_topic, const Clock& clock);
+               const std::vector<size_t>& source_of_topic, std::span<const int32_t> partition_counts,
+               const Clock& clock);
 
     [[nodiscard]] size_t index_of(TopicPartition partition) const;
     [[nodiscard]] Partition& partition(size_t index) { return partitions_[index]; }
@@ -117,8 +146,23 @@ public:
     // Nobody looked for a while: partitions that were idle may have records by now. They hold until the
     // source is asked again; where it has none, event time goes on as if nothing had been.
     void doubt_idle();
-    // Every stage is at least at `watermark` from now on, less the graces of the stages before it.
-    void raise(EventTime watermark);
+    // Every stage with at most `depth` internal topics before it is at least at `watermark` from now on, less
+    // the graces of the stages before it.
+    void raise(EventTime watermark, size_t depth);
+
+    // What an internal topic's record says about the shard that wrote it; false: there is no such shard.
+    [[nodiscard]] bool heard_row(size_t partition, uint64_t upstream, EventTime watermark);
+    [[nodiscard]] bool heard_time(size_t partition, uint64_t upstream, EventTime watermark, bool holds);
+    void combine(size_t partition);  // After them.
+    // Shards that were silent for too long hold from now on.
+    void expire_leases(int64_t now_us);
+    [[nodiscard]] int64_t next_lease_us() const { return next_lease_us_; }
+
+    // Event time of the rows that reach an internal topic straight from sources: like a stage's that never
+    // ticks.
+    [[nodiscard]] StageId clock_of_repartition(size_t repartition) const {
+        return static_cast<StageId>(graph_.stages.size() + repartition);
+    }
 
     [[nodiscard]] EventTime stage(StageId stage) const { return stages_[stage].current; }
     void restore_stage(StageId stage, EventTime watermark);
@@ -166,9 +210,19 @@ private:
         int64_t tick_since_us = 0;
         EventTime emitted = kNoTime;
         int64_t emitted_us = 0;
+        config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;
+        int64_t emit_every_us = 0;
         std::vector<int64_t> lag_ms;  // By partition; kNotFed: it does not feed this stage.
     };
     static constexpr int64_t kNotFed = -1;
+
+    // The source has to say whether it is idle (again).
+    [[nodiscard]] static bool is_to_ask(const Partition& partition) {
+        if (partition.idle || !partition.caught_up || partition.blank()) return false;
+        return partition.upstreams.empty() || (partition.doubted && partition.held_by < 0);
+    }
+    [[nodiscard]] int64_t ask_at_us(const Partition& partition) const;
+    void find_next_lease();
 
     [[nodiscard]] static bool holds(const Partition& partition) {
         return !partition.caught_up || !(partition.idle || partition.blank());
@@ -177,7 +231,8 @@ private:
     const Graph& graph_;
     const Clock& clock_;
     std::vector<Partition> partitions_;
-    std::vector<StageClock> stages_;
+    std::vector<StageClock> stages_;  // Then one per internal topic.
+    int64_t next_lease_us_ = INT64_MAX;
 };
 
 }  // namespace weir::processor

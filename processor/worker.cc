@@ -160,7 +160,7 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     const bool finished = poll->end_of_input || (settings_.stop_when_caught_up && end_offsets_.empty());
     if (poll->end_of_input)
         for (const auto& shard : shards_)
-            if (const auto done = shard->advance_watermark(kEndOfTime, *sink_); !done.ok())
+            if (const auto done = shard->advance_watermark(kEndOfTime, 0, *sink_); !done.ok())
                 return failed_epoch(done.error());
 
     const bool dirty = changed();
@@ -184,8 +184,8 @@ int64_t Worker::next_deadline_us() const {
     return next;
 }
 
-Result<void> Worker::advance_watermark(EventTime watermark) {
-    for (const auto& shard : shards_) WEIR_TRY(shard->advance_watermark(watermark, *sink_));
+Result<void> Worker::advance_watermark(EventTime watermark, size_t depth) {
+    for (const auto& shard : shards_) WEIR_TRY(shard->advance_watermark(watermark, depth, *sink_));
     return {};
 }
 
@@ -380,6 +380,7 @@ Result<Worker::EpochResult> Worker::commit_epoch() {
     epoch_started_us_ = 0;
     last_commit_us_ = clock_.monotonic_us();
     committed_counters_ = counters_;
+    forget_consumed();
     ++status_.epochs_committed;
     status_.last_commit_wall_ms = clock_.wall_ms();
     const int64_t took_us = last_commit_us_ - begun_us;

@@ -69,9 +69,10 @@ public:
     // records come.
     [[nodiscard]] int64_t next_deadline_us() const;
 
-    // Event time reaches `watermark` at every operator, whatever the partitions say, as at the end of bounded
-    // input (kEndOfTime); part of the open epoch. For `weir test`, after a step().
-    [[nodiscard]] Result<void> advance_watermark(EventTime watermark);
+    // Event time reaches `watermark` at every operator with at most `depth` internal topics before it,
+    // whatever the partitions say, as at the end of bounded input (kEndOfTime); part of the open epoch. For
+    // `weir test`, after a step().
+    [[nodiscard]] Result<void> advance_watermark(EventTime watermark, size_t depth);
 
     // Commits now, also when nothing but time has changed: event time that ticks on silence goes to the log
     // when a window waits for it only. For `weir test`, after a step().
@@ -140,6 +141,7 @@ private:
     [[nodiscard]] bool reserve_log();
     void wait_for_space(const Error& error);
     void notice_standstill();
+    void forget_consumed();
 
     [[nodiscard]] std::vector<OffsetCommit> offsets(const CommitId& id) const;
     [[nodiscard]] Shard& shard_of(TopicPartition partition);
@@ -174,14 +176,15 @@ private:
     bool ready_ = false;  // Recovered and reading.
     bool recovered_once_ = false;
     bool log_reserved_ = false;
-    CommitId previous_;             // The latest committed epoch of this slot.
-    CommitId next_;                 // boot = this sink's nonce; sequence = the last one used.
+    CommitId previous_;  // The latest committed epoch of this slot.
+    CommitId next_;      // boot = this sink's nonce; sequence = the last one used.
     // The commits of this process that Kafka may hold: the latest one known, and the one begun after it.
     std::array<CommitId, 2> ours_;
     int64_t epoch_started_us_ = 0;  // Of the first change in the open epoch; 0: nothing changed yet.
     int64_t last_commit_us_ = 0;
     int64_t disk_retry_us_ = 0;
     int64_t looked_us_ = 0;  // When idle partitions were known to be idle.
+    int64_t next_forget_us_ = 0;
     int64_t next_publish_us_ = 0;
     int32_t timeout_fences_ = 0;  // Since the latest commit.
     std::vector<int64_t> recent_recoveries_us_;

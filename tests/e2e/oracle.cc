@@ -7,12 +7,13 @@
 //   late:       from totals.late
 //   pairs:      from expensive, left join with itself by auction, the right bid higher and at most
 //               --within-ms later: fields auction, price, later
+//   houses:     as totals, by house instead, which is auction % --houses: over all partitions
 //   dead:       the malformed bids: once when undecodable, once per stream that reads the price otherwise
 //
 //   weir_oracle OUTPUT=FILE… [--price=DOLLARS] [--window-ms=] [--grace-ms=] [--delay-ms=] [--within-ms=]
-//               [bid options]
-//     OUTPUT is expensive, totals, late, pairs or dead. --delay-ms: the watermark's distance to the newest
-//     event time.
+//               [--houses=] [bid options]
+//     OUTPUT is expensive, totals, late, pairs, dead or houses. --delay-ms: the watermark's distance to the
+//     newest event time.
 //
 // Every line is a record in the form of Kafka's console consumer, so that the suites compare texts:
 //   CreateTime:<ms> TAB Partition:<n> TAB <key> TAB <value>
@@ -39,6 +40,7 @@ struct Query {
     int64_t grace_ms = 0;
     int64_t delay_ms = 1'000;
     int64_t within_ms = 10'000;
+    int64_t houses = 50;
 };
 
 struct Expensive {
@@ -123,10 +125,12 @@ public:
             write("late", bid.event_ms, bid);
             return;
         }
-        Total& total = partition.windows[start][bid.auction];
-        ++total.bids;
-        total.cents += bid.cents;
-        total.highest = std::max(total.highest, bid.cents);
+        const auto house = static_cast<int32_t>(bid.auction % query_.houses);
+        for (Total* const total : {&partition.windows[start][bid.auction], &houses_[start][house]}) {
+            ++total->bids;
+            total->cents += bid.cents;
+            total->highest = std::max(total->highest, bid.cents);
+        }
     }
 
     // Every window that the last watermark of its partition has passed.
@@ -136,19 +140,9 @@ public:
         for (size_t number = 0; number < partitions_.size(); ++number) {
             const Partition& partition = partitions_[number];
             for (const auto& [start, totals] : partition.windows) {
-                const int64_t end = start + query_.window_ms;
-                if (end + query_.grace_ms > partition.newest_ms - query_.delay_ms) continue;
-                for (const auto& [auction, total] : totals) {
-                    const auto number_text = [&](int64_t cents) {
-                        return options_.whole_numbers ? std::to_string(cents) : dollars(cents);
-                    };
-                    lines->second.add(end - 1, static_cast<int32_t>(number), std::to_string(auction),
-                                      "{\"auction\":" + std::to_string(auction) + ",\"window_start\":" +
-                                          std::to_string(start) + ",\"window_end\":" + std::to_string(end) +
-                                          ",\"bids\":" + std::to_string(total.bids) +
-                                          ",\"total\":" + number_text(total.cents) +
-                                          ",\"highest\":" + number_text(total.highest) + "}");
-                }
+                if (!passed(partition, start)) continue;
+                for (const auto& [auction, total] : totals)
+                    write(lines->second, "auction", auction, static_cast<int32_t>(number), start, total);
             }
         }
     }
@@ -187,7 +181,37 @@ public:
         }
     }
 
+    // Every window that the last watermarks of all partitions have passed. Which partition of the output a
+    // house is in is the partitioner's choice: it is written as 0.
+    void write_houses() {
+        const auto lines = outputs_.find("houses");
+        if (lines == outputs_.end()) return;
+        for (const auto& [start, totals] : houses_) {
+            bool closed = true;
+            for (const Partition& partition : partitions_) closed = closed && passed(partition, start);
+            if (!closed) continue;
+            for (const auto& [house, total] : totals) write(lines->second, "house", house, 0, start, total);
+        }
+    }
+
 private:
+    [[nodiscard]] bool passed(const Partition& partition, int64_t start) const {
+        return start + query_.window_ms + query_.grace_ms <= partition.newest_ms - query_.delay_ms;
+    }
+
+    void write(Lines& lines, const char* field, int32_t key, int32_t partition, int64_t start,
+               const Total& total) const {
+        const int64_t end = start + query_.window_ms;
+        const auto number_text = [&](int64_t cents) {
+            return options_.whole_numbers ? std::to_string(cents) : dollars(cents);
+        };
+        lines.add(end - 1, partition, std::to_string(key),
+                  "{\"" + std::string(field) + "\":" + std::to_string(key) + ",\"window_start\":" +
+                      std::to_string(start) + ",\"window_end\":" + std::to_string(end) +
+                      ",\"bids\":" + std::to_string(total.bids) + ",\"total\":" + number_text(total.cents) +
+                      ",\"highest\":" + number_text(total.highest) + "}");
+    }
+
     void write(const char* output, int64_t timestamp_ms, const Bid& bid) {
         const auto lines = outputs_.find(output);
         if (lines == outputs_.end()) return;
@@ -198,6 +222,7 @@ private:
     Query query_;
     BidOptions options_;
     std::vector<Partition> partitions_;
+    std::map<int64_t, Totals> houses_;  // By start and house.
     std::map<std::string, Lines> outputs_;
 };
 
@@ -212,10 +237,11 @@ int compute(int argc, char** argv) {
             take_number(argument, "--window-ms", query.window_ms) ||
             take_number(argument, "--grace-ms", query.grace_ms) ||
             take_number(argument, "--delay-ms", query.delay_ms) ||
-            take_number(argument, "--within-ms", query.within_ms) || take_bid_option(argument, options))
+            take_number(argument, "--within-ms", query.within_ms) ||
+            take_number(argument, "--houses", query.houses) || take_bid_option(argument, options))
             continue;
         bool known = false;
-        for (const char* output : {"expensive", "totals", "late", "pairs", "dead"})
+        for (const char* output : {"expensive", "totals", "late", "pairs", "dead", "houses"})
             known = known || take_text(argument, output, files[output]);
         if (known) continue;
         std::fprintf(stderr, "weir_oracle: unknown argument %s\n", argument.c_str());
@@ -227,6 +253,7 @@ int compute(int argc, char** argv) {
     for_each_bid(options, [&](const Bid& bid) { oracle.take(bid); });
     oracle.write_totals();
     oracle.write_pairs();
+    oracle.write_houses();
     return 0;
 }
 

@@ -255,7 +255,7 @@ Table of_weir(const std::vector<TestRecord>& records, int64_t window_ms, bool cr
         if (crashes && first % 5 == 0) world.epoch();
         if (crashes && first % 7 == 0) world.crash();
     }
-    const Result<void> finished = world.shard->advance_watermark(kEndOfTime, world.sink);
+    const Result<void> finished = world.shard->advance_watermark(kEndOfTime, 0, world.sink);
     REQUIRE_MESSAGE(finished.ok(), (finished.ok() ? "" : finished.error().message));
     CHECK(world.imbalance() == "");
     Table table;

@@ -241,8 +241,9 @@ private:
         counters = Counters(*plan);
         ledger = Ledger(*plan);
         shard.reset();
-        globals_ = std::make_unique<Shard>(*plan, kGlobalTables, global, clock, counters);
-        shard = std::make_unique<Shard>(*plan, 0, partitions, clock, counters, globals_.get());
+        const std::vector<int32_t> counts(plan->inputs.size(), 1);
+        globals_ = std::make_unique<Shard>(*plan, kGlobalTables, global, counts, clock, counters);
+        shard = std::make_unique<Shard>(*plan, 0, partitions, counts, clock, counters, globals_.get());
     }
     Result<void> feed(TopicPartition partition, size_t first, size_t last) {
         std::vector<InputRecord> records;

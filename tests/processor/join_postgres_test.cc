@@ -121,7 +121,7 @@ std::multiset<std::string> of_weir(const std::array<std::vector<Row>, 2>& rows, 
         if (draw(7) == 0) world.epoch();
         if (draw(11) == 0) world.crash();
     }
-    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
     CHECK(world.imbalance() == "");
     CHECK(world.counters.streams[0].late == 0);
     Arena arena;

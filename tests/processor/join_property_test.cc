@@ -244,7 +244,7 @@ TEST_CASE("joins against a naive model") {
         const bool whole = draw(0, 1) == 0;
         if (whole) world.epoch();
         if (whole) world.crash();
-        REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+        REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
         world.epoch();
         const Expected expected = model(input);
         std::multiset<std::string> results;
@@ -289,7 +289,7 @@ TEST_CASE("a join's ledger: what is buffered has matched, been given alone, or e
     // What is kept is what the interval and the panes' width need.
     CHECK(world.shard->status().stages[0].groups == 2'000 - counters.expired);
     CHECK(counters.expired > 1'000);
-    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
     CHECK(counters.expired == 2'000);
     CHECK(counters.unmatched == 500);
     CHECK(world.shard->status().stages[0].groups == 0);

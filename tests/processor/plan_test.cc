@@ -11,18 +11,69 @@ std::string errors_of(const std::string& rest) {
     return errors;
 }
 
-TEST_CASE("a by that is not the topic's key is refused with both ways out") {
+TEST_CASE("a by that is not the topic's key is refused with the ways out where repartition is forbidden") {
     const std::string errors = errors_of(
+        "repartition: never\n"
         "sources: {orders: {topic: orders}}\n"
         "streams: {s: {from: orders, steps: [{aggregate: {by: customer, window: {tumbling: 1m}, fields: {n: "
         "count(*)}}}], "
         "to: out}}\n");
     CHECK(errors.find("keyed_by: customer") != std::string::npos);
-    CHECK(errors.find("write a topic keyed by 'customer'") != std::string::npos);
+    CHECK(errors.find("repartition: auto") != std::string::npos);
+}
+
+TEST_CASE("a by that is not the topic's key goes through an internal topic, and explain says why") {
+    const auto plan_with = [](const std::string& steps) {
+        return plan_of(
+            kHead + "sources: {orders: {topic: orders, keyed_by: id}}\nstreams: {s: {from: orders, steps: [" +
+            steps + "], to: out}}\n");
+    };
+    const std::string aggregate =
+        "{aggregate: {by: customer, window: {tumbling: 1m}, fields: {n: count(*), total: sum(amount)}}}";
+    const auto plan = plan_with("{filter: amount > 1}, " + aggregate);
+    REQUIRE(plan->inputs.size() == 2);
+    CHECK(plan->inputs[1].name == "p-s-repartition");
+    REQUIRE(plan->internal_topics.size() == 1);
+    CHECK(plan->internal_topics[0].fed_by == std::vector<TopicId>{TopicId{0}});
+    const std::string text = plan->explain(ExplainFormat::kText);
+    CHECK(text.find("topic p-s-repartition, keyed by customer, because source 'orders' is keyed by 'id'") !=
+          std::string::npos);
+    CHECK(text.find("its event time, 2 columns;") != std::string::npos);  // customer, amount
+    CHECK(plan_with("{aggregate: {by: [customer, id], window: {tumbling: 1m}, fields: {n: count(*)}}}")
+              ->internal_topics.empty());
+    // Together by both fields only: a group by one of them needs another topic.
+    CHECK(plan_with(
+              "{key_by: [customer, country]}, {aggregate: {by: [country, customer], window: {tumbling: 1m}, "
+              "fields: {n: count(*)}}}")
+              ->internal_topics.size() == 1);
+    const auto twice = plan_with("{key_by: [customer, country]}, " + aggregate);
+    REQUIRE(twice->internal_topics.size() == 2);
+    CHECK(twice->inputs[2].name == "p-s-repartition-2");
+    CHECK(plan_with("{key_by: id}, {set: {x: 1}}")->internal_topics.empty());
+}
+
+TEST_CASE("what cannot go through an internal topic is refused") {
+    const std::string tail = "streams: {s: {from: orders, steps: [{key_by: customer}], to: out}}\n";
+    CHECK(errors_of("guarantee: at_least_once\nsources: {orders: {topic: orders}}\n" + tail).find("W0225") !=
+          std::string::npos);
+    CHECK(errors_of("repartition: never\nsources: {orders: {topic: orders}}\n" + tail).find("W0225") !=
+          std::string::npos);
+    // A file is one partition: nothing has to go anywhere.
+    CHECK(errors_of(
+              "guarantee: at_least_once\nsources: {orders: {file: in}}\nstreams: {s: {from: orders, steps: "
+              "[{key_by: customer}], to: {file: out}}}\n") == "");
+    CHECK(errors_of("sources: {orders: {topic: orders}}\n"
+                    "streams: {s: {from: orders, steps: [{key_by: lower(customer)}], to: out}}\n")
+              .find("W0207") != std::string::npos);
+    CHECK(errors_of("sources: {orders: {topic: orders}}\n"
+                    "streams: {s: {from: orders, steps: [{key_by: customer}, {aggregate: {by: _key, window: "
+                    "{tumbling: 1m}, fields: {n: count(*)}}}], to: out}}\n")
+              .find("W0204") != std::string::npos);
 }
 
 TEST_CASE("keyed_by is followed through map, and its loss is named") {
-    const std::string source = "sources: {orders: {topic: orders, keyed_by: customer.id}}\n";
+    const std::string source =
+        "repartition: never\nsources: {orders: {topic: orders, keyed_by: customer.id}}\n";
     const std::string tail =
         ", {aggregate: {by: c, window: {tumbling: 1m}, fields: {n: count(*)}}}], to: out}}\n";
     CHECK(errors_of(source + "streams: {s: {from: orders, steps: [{map: {c: customer.id}}" + tail).empty());
@@ -43,7 +94,7 @@ TEST_CASE("a join whose key is not both topics' key is refused with the ways out
     CHECK(undeclared.find("W0222") != std::string::npos);
     CHECK(undeclared.find("source 'a' does not say what its topic is keyed by") != std::string::npos);
     CHECK(undeclared.find("declare `keyed_by: k` and `keyed_by: id`") != std::string::npos);
-    CHECK(undeclared.find("write topics keyed by it") != std::string::npos);
+    CHECK(undeclared.find("read a stream with a `key_by` of those fields") != std::string::npos);
     CHECK(errors(", keyed_by: k", "a.k = b.other").find("W0222") != std::string::npos);
     CHECK(errors(", keyed_by: k", "lower(a.k) = b.id").find("W0222") != std::string::npos);
     CHECK(errors(", keyed_by: k", "a.k > b.id").find("W0223") != std::string::npos);
@@ -51,6 +102,23 @@ TEST_CASE("a join whose key is not both topics' key is refused with the ways out
     CHECK(errors(", keyed_by: k", "a.k = b.id AND a.v || 'x'").find("boolean") != std::string::npos);
     CHECK(errors(", keyed_by: k", "a.k::text = b.id::int").find("different types, text and integer") !=
           std::string::npos);
+}
+
+TEST_CASE("a join reads streams that key_by brought together, each field of it compared with its like") {
+    const auto errors = [](const std::string& left, const std::string& right, const std::string& match) {
+        return errors_of(
+            "sources: {a: {topic: a, keyed_by: k}, b: {topic: b, keyed_by: id}}\nstreams:\n"
+            "  l: {from: a, steps: [{key_by: " +
+            left + "}]}\n  r: {from: b, steps: [{key_by: " + right + "}]}\n" +
+            "  j: {join: {left: l, right: r, match: \"" + match + "\", within: 1m}, to: out}\n");
+    };
+    CHECK(errors("c", "c", "l.c = r.c") == "");
+    CHECK(errors("c", "id", "l.c = r.id AND l.v > r.v") == "");
+    CHECK(errors("[c, d]", "[x, y]", "l.d = r.y AND l.c = r.x") == "");
+    CHECK(errors("[c, d]", "[x, y]", "l.c = r.x").find("W0222") != std::string::npos);
+    CHECK(errors("[c, d]", "[x, y]", "l.c = r.y AND l.d = r.x").find("W0222") != std::string::npos);
+    // The records' own keys are not what they are partitioned by any more.
+    CHECK(errors("c", "c", "l._key = r._key").find("W0222") != std::string::npos);
 }
 
 TEST_CASE("a join keeps what its results use, and only that is part of the state") {
@@ -229,7 +297,8 @@ TEST_CASE("steps that keep state need the topic's key, and results that stay") {
         const auto errors = [&](const std::string& by, const std::string& before) {
             std::string text = step;
             text.replace(text.find("BY"), 2, by);
-            return errors_of("sources: {o: {topic: o, keyed_by: k}}\nstreams: {s: {from: o, steps: [" +
+            return errors_of("repartition: never\nsources: {o: {topic: o, keyed_by: k}}\nstreams: {s: {from: "
+                             "o, steps: [" +
                              before + "{" + text + "}], to: out}, l: {from: s.late, to: late}}\n");
         };
         CHECK(errors("[k, v]", "") == "");
@@ -257,7 +326,7 @@ TEST_CASE("what a record that was held back still has") {
     REQUIRE(world.in("o", "k", R"({"k":"k","t":1000,"a":{"b":"x","c":[1.50]},"gone":1,"s":"b"})", 7).ok());
     world.epoch();
     world.crash();
-    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
     REQUIRE(world.lines().size() == 1);
     CHECK(world.lines()[0] == R"(out k {"k":"k","t":1000,"a":{"b":"x","c":[1.50]},"s":"B","c":[1.50]})");
     CHECK(world.sink.outputs[0].timestamp_ms == 1000);
@@ -275,7 +344,7 @@ TEST_CASE("a record that was held back and then fails is dead-lettered as it has
         "{n: 5, by: k, largest: v, window: {tumbling: 1s}}}, {set: {q: 10 / d}}], to: out}}\n");
     for (const char* v : {"0", "5", "{}"})
         REQUIRE(world.in("o", "k", std::string("{\"k\":\"k\",\"t\":1,\"v\":") + v + "}").ok());
-    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
     const auto lines = world.lines();
     REQUIRE(lines.size() == 3);
     CHECK(lines[0] == R"(dlq k {"k":"k","t":1,"v":{}})");  // No order among objects: the record as it came.
@@ -295,16 +364,16 @@ TEST_CASE("a window of many groups is written in the middle of a run") {
     const auto add = [&](int group, int64_t time) {
         const std::string key = std::to_string(group);
         // The escape makes the text live in the batch's memory, which must outlive the results.
-        run.push_back({key,
-                       "{\"k\":\"" + key + "\",\"t\":" + std::to_string(time) + ",\"name\":\"\\u00e9 " +
-                           key + "\"}",
-                       0,
-                       {}});
+        run.push_back(
+            {key,
+             "{\"k\":\"" + key + "\",\"t\":" + std::to_string(time) + ",\"name\":\"\\u00e9 " + key + "\"}",
+             0,
+             {}});
     };
     for (int group = 0; group < 3000; ++group) add(group, 0);
     for (int group = 0; group < 900; ++group) add(group, 1000);
     REQUIRE(world.in("o", std::move(run)).ok());
-    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
     const auto lines = world.lines();
     REQUIRE(lines.size() == 3900);
     const auto line = [](int group, const std::string& start, const std::string& end) {
@@ -332,7 +401,7 @@ TEST_CASE("records that were held back are written in the middle of a run") {
                        {}});
     }
     REQUIRE(world.in("o", std::move(run)).ok());
-    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
     const auto lines = world.lines();
     REQUIRE(lines.size() == 3900);
     for (size_t i = 0; i < lines.size(); ++i) {
@@ -382,7 +451,7 @@ TEST_CASE("having: what fails it is filtered, and the ledger says so; a result t
           R"({"k":"c","t":1,"v":200})", R"({"k":"d","t":3,"v":0})"}) {
         REQUIRE(world.in("o", "k", row).ok());
     }
-    REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+    REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
     REQUIRE(world.lines().size() == 2);
     CHECK(world.sink.outputs[0].topic == "dlq");
     CHECK(world.sink.outputs[0].headers.at("__streams.errors.message") == "division by zero");

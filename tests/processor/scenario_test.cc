@@ -36,7 +36,7 @@ void run(const Scenario& scenario, Mode mode) {
         } else if (line.verb == "epoch") {
             world.epoch();
         } else if (line.verb == "end") {
-            REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+            REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
         } else {
             FAIL("unknown line");
         }

@@ -79,7 +79,7 @@ std::unique_ptr<World> run(const Case& input, const std::string& step, Draw& dra
         if (draw(0, 9) == 0) world->epoch();
         if (draw(0, 19) == 0) world->crash();
     }
-    REQUIRE(world->shard->advance_watermark(kEndOfTime, world->sink).ok());
+    REQUIRE(world->shard->advance_watermark(kEndOfTime, 0, world->sink).ok());
     world->epoch();
     CHECK(world->imbalance() == "");
     return world;

@@ -197,7 +197,8 @@ streams:
     World world(plan);
     Counters counters(*plan);
     const std::vector<TopicPartition> partitions{{static_cast<TopicId>(1), 0}};
-    Shard globals(*plan, kGlobalTables, partitions, world.clock, counters);
+    const std::vector<int32_t> counts(plan->inputs.size(), 1);
+    Shard globals(*plan, kGlobalTables, partitions, counts, world.clock, counters);
     CHECK(globals.status().stages.empty());
     CHECK(globals.status().tables.size() == 1);
     CHECK(world.shard->status().stages.size() == 1);

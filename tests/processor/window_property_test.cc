@@ -323,7 +323,7 @@ TEST_CASE("windows against a naive model") {
             if (draw(0, 9) == 0) world.epoch();
             if (draw(0, 19) == 0) world.crash();
         }
-        REQUIRE(world.shard->advance_watermark(kEndOfTime, world.sink).ok());
+        REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
         world.epoch();
         check(input, world);
     }
