@@ -47,7 +47,7 @@ class Weir:
             self.start()
 
     def catch_up(self, seconds=600):
-        """Reads what is there, ends cleanly, and returns (seconds, CPU seconds, peak MiB)."""
+        """Reads what is there, ends cleanly, and returns (seconds, CPU seconds)."""
         start = time.monotonic()
         self.start("--exit-when-caught-up")
         usage, status = {}, {}
@@ -66,7 +66,7 @@ class Weir:
         check(status["code"] == 0, f"exit code {status['code']}\n{self.last_lines()}")
         check("the record ledger does not balance" not in self.log(), f"the ledger; log {self.log_file}")
         used = usage["used"]
-        return time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        return time.monotonic() - start, used.ru_utime + used.ru_stime
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
