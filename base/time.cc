@@ -13,6 +13,8 @@ int64_t read_us(clockid_t id) {
 
 }  // namespace
 
+SystemClock::SystemClock() : origin_ms_(SystemClock::wall_ms() - SystemClock::monotonic_us() / 1000) {}
+
 int64_t SystemClock::wall_ms() const { return read_us(CLOCK_REALTIME) / 1000; }
 int64_t SystemClock::monotonic_us() const { return read_us(CLOCK_MONOTONIC); }
 

@@ -17,6 +17,9 @@ public:
     virtual ~Clock() = default;
     [[nodiscard]] virtual int64_t wall_ms() const = 0;       // May jump with the system's clock.
     [[nodiscard]] virtual int64_t monotonic_us() const = 0;  // Never goes back; arbitrary origin.
+    // Wall time when this clock was made, and what the monotonic one has measured since: does not jump, and
+    // can be compared with that of an earlier process.
+    [[nodiscard]] virtual int64_t steady_wall_ms() const = 0;
     // Blocks the calling thread (a manual clock only moves forward).
     virtual void sleep_ms(int64_t milliseconds) = 0;
 
@@ -26,17 +29,23 @@ public:
 // CLOCK_REALTIME and CLOCK_MONOTONIC; safe from every thread.
 class SystemClock final : public Clock {
 public:
+    SystemClock();
     [[nodiscard]] int64_t wall_ms() const override;
     [[nodiscard]] int64_t monotonic_us() const override;
+    [[nodiscard]] int64_t steady_wall_ms() const override { return origin_ms_ + monotonic_ms(); }
     void sleep_ms(int64_t milliseconds) override;
+
+private:
+    const int64_t origin_ms_;  // Wall time of the monotonic clock's origin.
 };
 
 // Virtual time for tests: moves only when told. One thread.
 class ManualClock final : public Clock {
 public:
-    explicit ManualClock(int64_t wall_ms = 0) : wall_ms_(wall_ms) {}
+    explicit ManualClock(int64_t wall_ms = 0) : wall_ms_(wall_ms), origin_ms_(wall_ms - monotonic_ms()) {}
     [[nodiscard]] int64_t wall_ms() const override { return wall_ms_; }
     [[nodiscard]] int64_t monotonic_us() const override { return monotonic_us_; }
+    [[nodiscard]] int64_t steady_wall_ms() const override { return origin_ms_ + monotonic_ms(); }
     void sleep_ms(int64_t milliseconds) override { advance_ms(milliseconds); }
     void advance_ms(int64_t milliseconds) {
         wall_ms_ += milliseconds;
@@ -45,8 +54,9 @@ public:
     void jump_wall_ms(int64_t milliseconds) { wall_ms_ += milliseconds; }
 
 private:
-    int64_t wall_ms_;
     int64_t monotonic_us_ = 1'000'000;
+    int64_t wall_ms_;
+    int64_t origin_ms_;
 };
 
 }  // namespace weir

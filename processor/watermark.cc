@@ -28,7 +28,7 @@ Watermarks::Watermarks(const Graph& graph, std::span<const TopicPartition> parti
         partition.id = id;
         partition.source = source_of_topic.at(static_cast<size_t>(id.topic));
         partition.quiet_since_us = clock.monotonic_us();
-        partition.quiet_since_wall_ms = clock.wall_ms();
+        partition.quiet_since_wall_ms = clock.steady_wall_ms();
         const int32_t repartition = graph.sources[partition.source].repartition;
         if (repartition >= 0) {
             // As many shards write to it as there are partitions before it.
@@ -84,7 +84,7 @@ void Watermarks::wake(size_t index, int64_t now_us) {
     partition.idle = partition.doubted = false;
     partition.caught_up = false;
     partition.quiet_since_us = now_us;
-    partition.quiet_since_wall_ms = clock_.wall_ms();
+    partition.quiet_since_wall_ms = clock_.steady_wall_ms();
     for (StageClock& stage : stages_) {
         if (stage.lag_ms[index] != kNotFed) stage.ticking = false;
     }
@@ -346,8 +346,9 @@ Result<void> Watermarks::restore(size_t index, int64_t next_offset, std::string_
         partition.quiet_since_wall_ms = reader.le<int64_t>();
         partition.advanced_offset = reader.le<int64_t>();
         partition.advanced_wall_ms = reader.le<int64_t>();
-        // Quiet also while this process was not there: nothing came, or it is still to be read.
-        const int64_t quiet_ms = clock_.wall_ms() - partition.quiet_since_wall_ms;
+        // Quiet also while this process was not there: nothing came, or it is still to be read. A wall clock
+        // that is set is not silence.
+        const int64_t quiet_ms = clock_.steady_wall_ms() - partition.quiet_since_wall_ms;
         partition.quiet_since_us = clock_.monotonic_us() - std::max<int64_t>(0, quiet_ms) * 1000;
     } else {
         partition.watermark =

@@ -134,6 +134,20 @@ TEST_CASE("how long a partition has been quiet survives a crash") {
     CHECK(world.shard->status().partitions.at(0).idle);
 }
 
+TEST_CASE("a wall clock that is set forward before a recovery makes no partition idle") {
+    World world(pipeline("{max_delay: 0s, idle_timeout: 30s}"));
+    REQUIRE(world.in("o", "a", at(1000)).ok());
+    world.caught_up("o");
+    world.epoch();
+    world.clock.advance_ms(10'000);
+    world.clock.jump_wall_ms(3'600'000);
+    world.crash();
+    world.advance(19'999);
+    CHECK_FALSE(world.shard->status().partitions.at(0).idle);
+    world.advance(1);
+    CHECK(world.shard->status().partitions.at(0).idle);
+}
+
 // Idle is idle: it does not begin anew when the wall clock was set back meanwhile.
 TEST_CASE("that a partition is idle survives a crash, whatever the wall clock says after it") {
     World world(pipeline("{max_delay: 0s, idle_timeout: 30s}"));

@@ -25,6 +25,7 @@ class SimClock final : public Clock {
 public:
     [[nodiscard]] int64_t wall_ms() const override { return wall_ms_; }
     [[nodiscard]] int64_t monotonic_us() const override { return monotonic_ms_ * 1000; }
+    [[nodiscard]] int64_t steady_wall_ms() const override { return kStartWallMs + since_start_ms(); }
     void sleep_ms(int64_t milliseconds) override { advance_ms(milliseconds); }
     void advance_ms(int64_t milliseconds) {
         wall_ms_ += milliseconds;
@@ -38,7 +39,8 @@ public:
 
 private:
     static constexpr int64_t kStartMs = 1'000;
-    int64_t wall_ms_ = 1'700'000'000'000;
+    static constexpr int64_t kStartWallMs = 1'700'000'000'000;
+    int64_t wall_ms_ = kStartWallMs;
     int64_t monotonic_ms_ = kStartMs;
 };
 
