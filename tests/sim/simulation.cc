@@ -291,8 +291,9 @@ private:
             case Code::kUnavailable:
             case Code::kTimedOut: return;
             case Code::kNoSpace:
+                // A first start gives up when the disk stays full for the whole startup timeout.
                 if (who.was_ready) fail(Check::kRefused, "does not wait for space: " + error.message);
-                [[fallthrough]];
+                return;
             case Code::kIo:
                 if (error.message.find("simulated") == std::string::npos)
                     fail(Check::kRefused, error.message);
