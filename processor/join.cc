@@ -12,8 +12,6 @@
 namespace weir::processor {
 namespace {
 
-constexpr uint8_t kClockVersion = 1;
-constexpr std::string_view kClockKey = "w";
 
 }  // namespace
 
@@ -364,12 +362,7 @@ Result<void> Join::flush_leaving(Executor& executor, size_t count) {
 
 void Join::write_changes(EventTime watermark, state::DeltaWriter& out) {
     for (JoinBuffer& buffer : buffers_) buffer.write_changes(out);
-    std::string row;
-    put_le<uint8_t>(row, kClockVersion);
-    put_le<int64_t>(row, std::max(watermark, now_));
-    if (row == stored_clock_) return;
-    out.put(stage_.table, kClockKey, row);
-    stored_clock_ = row;
+    write_clock(stage_.table, std::max(watermark, now_), out);
 }
 
 Result<void> Join::restore(uint32_t table, std::string_view key, std::string_view value,
@@ -378,15 +371,11 @@ Result<void> Join::restore(uint32_t table, std::string_view key, std::string_vie
                            "state of " + stage_.step + " is not in a format this version reads"};
     const uint32_t place = table - stage_.table;
     if (place == 0 && key == kClockKey) {
-        ByteReader in(value);
-        const auto version = in.le<uint8_t>();
-        const auto clock = in.le<int64_t>();
-        if (in.failed() || !in.done() || version != kClockVersion) return unreadable;
-        stored_clock_ = value;
-        now_ = clock;
-        watermark = clock;
+        const auto clock = restore_clock(value);
+        if (!clock) return unreadable;
+        now_ = watermark = *clock;
         for (size_t side = 0; side < 2; ++side)
-            buffers_[side].restore_bound(reach_.bound(static_cast<Side>(side), clock));
+            buffers_[side].restore_bound(reach_.bound(static_cast<Side>(side), now_));
         return {};
     }
     // Values are read with every pair later on, unchecked: here is where they are checked.

@@ -86,7 +86,6 @@ private:
     const bool as_of_;
     std::array<JoinBuffer, 2> buffers_;
     EventTime now_ = kNoTime;
-    std::string stored_clock_;
 
     // Of the slice that is taken:
     size_t side_ = 0;

@@ -8,8 +8,6 @@
 namespace weir::processor {
 namespace {
 
-constexpr uint8_t kClockVersion = 1;
-constexpr std::string_view kClockKey = "w";
 
 }  // namespace
 
@@ -122,12 +120,7 @@ Result<bool> Limiter::advance(Executor&, EventTime watermark, bool) {
 
 void Limiter::write_changes(EventTime watermark, state::DeltaWriter& out) {
     spans_.write_changes(stage_.table, out);
-    std::string row;
-    put_le<uint8_t>(row, kClockVersion);
-    put_le<int64_t>(row, std::max(watermark, now_));
-    if (row == stored_clock_) return;
-    out.put(stage_.table, kClockKey, row);
-    stored_clock_ = row;
+    write_clock(stage_.table, std::max(watermark, now_), out);
 }
 
 Result<void> Limiter::restore(uint32_t table, std::string_view key, std::string_view value,
@@ -136,11 +129,9 @@ Result<void> Limiter::restore(uint32_t table, std::string_view key, std::string_
                            "state of " + stage_.step + " is not in a format this version reads"};
     if (table != stage_.table) return unreadable;
     if (key == kClockKey) {
-        ByteReader in(value);
-        const auto version = in.le<uint8_t>();
-        now_ = watermark = in.le<int64_t>();
-        if (in.failed() || !in.done() || version != kClockVersion) return unreadable;
-        stored_clock_ = value;
+        const auto clock = restore_clock(value);
+        if (!clock) return unreadable;
+        now_ = watermark = *clock;
         return {};
     }
     return key.size() >= kPrefixBytes && spans_.restore(key, value) ? Result<void>{}

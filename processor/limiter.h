@@ -67,7 +67,6 @@ private:
     SpanTable spans_;  // Records that passed.
     std::vector<Expiry> heap_;
     EventTime now_ = kNoTime;
-    std::string stored_clock_;
 
     std::vector<uint32_t> rows_;  // Neither late nor failed; then: that pass.
     std::vector<uint32_t> late_;

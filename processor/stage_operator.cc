@@ -1,5 +1,6 @@
 #include "processor/stage_operator.h"
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "processor/executor.h"
 
@@ -7,6 +8,7 @@ namespace weir::processor {
 namespace {
 
 constexpr int64_t kLogLateEveryMs = 60'000;
+constexpr uint8_t kClockVersion = 1;
 
 }  // namespace
 
@@ -22,6 +24,24 @@ Result<void> StageOperator::tell_late(Executor& executor, const Node& node,
     }
     if (readers.empty()) counters.late_dropped += late.size();
     return executor.run(readers, late);
+}
+
+void StageOperator::write_clock(uint32_t table, EventTime clock, state::DeltaWriter& out) {
+    std::string row;
+    put_le<uint8_t>(row, kClockVersion);
+    put_le<int64_t>(row, clock);
+    if (row == stored_clock_) return;
+    out.put(table, kClockKey, row);
+    stored_clock_ = row;
+}
+
+std::optional<EventTime> StageOperator::restore_clock(std::string_view value) {
+    ByteReader in(value);
+    const auto version = in.le<uint8_t>();
+    const auto clock = in.le<int64_t>();
+    if (in.failed() || !in.done() || version != kClockVersion) return std::nullopt;
+    stored_clock_ = value;
+    return clock;
 }
 
 }  // namespace weir::processor

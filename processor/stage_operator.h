@@ -1,6 +1,6 @@
 // What a stage of the graph is in one shard: an operator that keeps state between records, and gives rows
-// when its clock, the stage's watermark, goes on. Aggregate and Join are the two kinds; rows enter each its
-// own way.
+// when its clock, the stage's watermark, goes on. Aggregate, Join and Limiter are the kinds; rows enter each
+// its own way.
 //
 // Thread:  the worker that owns the shard.
 // Failure: kRecordFailed where the error policy is `fail`, the sink's errors; kCorrupt from restore().
@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -64,8 +65,15 @@ protected:
     [[nodiscard]] Result<void> tell_late(Executor& executor, const Node& node,
                                          const std::vector<NodeId>& readers, const Batch& batch, Rows late);
 
+    // A clock as a row of its own: version(u8) clock(i64). Written when it has changed; read: nullopt when it
+    // is in no format that this version reads.
+    static constexpr std::string_view kClockKey = "w";
+    void write_clock(uint32_t table, EventTime clock, state::DeltaWriter& out);
+    [[nodiscard]] std::optional<EventTime> restore_clock(std::string_view value);
+
 private:
     int64_t logged_wall_ms_ = 0;
+    std::string stored_clock_;
 };
 
 }  // namespace weir::processor

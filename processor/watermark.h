@@ -57,7 +57,7 @@ public:
         bool caught_up = false;
         int32_t held_behind = -1;  // Alignment: index of the partition that this one must wait for.
         int64_t quiet_since_us = 0;
-        int64_t quiet_since_wall_ms = 0;  // The same on the clock that outlives the process.
+        int64_t quiet_since_wall_ms = 0;  // The same by steady_wall_ms(), which outlives the process.
         int64_t ask_end_at_us = 0;        // Not before this, after the source said that more is to come.
         // The latest advance, for people: how many there were, which record's, when.
         uint64_t advances = 0;
