@@ -68,7 +68,7 @@ int32_t internal_partitions(const processor::Plan& plan, TopicId topic, const st
     const processor::InternalTopic& internal = plan.internal_topics[static_cast<size_t>(input.internal)];
     if (internal.partitions > 0) return internal.partitions;
     int32_t most = 1;
-    for (const TopicId fed_by : internal.fed_by) most = std::max(most, counts[static_cast<size_t>(fed_by)]);
+    for (const TopicId other : internal.sized_by) most = std::max(most, counts[static_cast<size_t>(other)]);
     return most;
 }
 
@@ -77,7 +77,13 @@ Result<void> check_internal_partitions(const processor::Plan& plan, TopicId topi
     const int32_t needed = internal_partitions(plan, topic, counts);
     if (found == needed) return {};
     const auto& input = plan.inputs[static_cast<size_t>(topic)];
-    const bool given = plan.internal_topics[static_cast<size_t>(input.internal)].partitions > 0;
+    const processor::InternalTopic& internal = plan.internal_topics[static_cast<size_t>(input.internal)];
+    if (internal.meets_topics)
+        return Error{Code::kMismatch,
+                     fmt::format("the internal topic '{}' has {} partitions, and the topic that it is joined "
+                                 "with has {}: start under a new name",
+                                 input.name, found, needed)};
+    const bool given = internal.partitions > 0;
     return Error{Code::kMismatch,
                  fmt::format("the internal topic '{}' has {} partitions, and {} says {}: set `repartition: "
                              "{{partitions: {}}}`, or start under a new name",

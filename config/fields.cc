@@ -50,11 +50,11 @@ const std::vector<Field>& fields() {
          .doc = "Where health and metrics are served; `none` for nowhere."},
         {.path = "repartition", .type = Type::kEnum, .map = true, .values = "auto never", .default_value = "auto",
          .example = "{partitions: 12}",
-         .doc = "What a `by` or `key_by` does whose records lie on several partitions: `auto` sends them through an internal topic, "
+         .doc = "What a `by`, `key_by` or join does whose records lie on several partitions: `auto` sends them through an internal topic, "
                 "`<name>-<stream>-repartition`; `never` makes it an error."},
         {.path = "repartition.partitions", .type = Type::kInteger, .required = true, .min = 1, .max = 10'000,
          .example = "12", .also = "partition_count",
-         .doc = "How many partitions an internal topic gets; else as many as the most that its sources have."},
+         .doc = "How many partitions an internal topic gets; else as many as the most that its sources have. One that meets a topic in a join gets as many as that."},
         {.path = "on_error", .type = Type::kEnum, .map = true, .values = "fail skip", .default_value = "fail",
          .example = "{dead_letter: orders-dlq}",
          .doc = "What happens to a record that cannot be processed: stop, skip and count it, or write it to a topic; whole or per stage."},

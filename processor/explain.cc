@@ -169,13 +169,21 @@ std::string late_text(const Stage& stage, const std::string& stream) {
 
 const RepartitionPlan* repartition_of(const Graph& graph, size_t stream, size_t step) {
     for (const RepartitionPlan& repartition : graph.repartitions) {
-        if (repartition.stream == stream && repartition.step_index == step) return &repartition;
+        if (repartition.stream == stream && !repartition.side && repartition.step_index == step)
+            return &repartition;
+    }
+    return nullptr;
+}
+
+const RepartitionPlan* repartition_of(const Graph& graph, size_t stream, Side side) {
+    for (const RepartitionPlan& repartition : graph.repartitions) {
+        if (repartition.stream == stream && repartition.side == side) return &repartition;
     }
     return nullptr;
 }
 
 // Why the internal topic is needed, and what it costs.
-void explain_repartition(const config::Pipeline& pipeline, const Graph& graph,
+void explain_repartition(const config::Pipeline& pipeline, const Plan& plan, const Graph& graph,
                          const RepartitionPlan& repartition, std::string& out) {
     size_t columns = 0;
     bool whole = false;
@@ -185,9 +193,14 @@ void explain_repartition(const config::Pipeline& pipeline, const Graph& graph,
     }
     out += fmt::format("       internal   topic {}, keyed by {}, because {}\n", repartition.topic,
                        join_parts(repartition.by), repartition.reason);
+    const InternalTopic& topic = plan.internal_topics[static_cast<size_t>(
+        plan.inputs[static_cast<size_t>(repartition.input)].internal)];
+    std::vector<std::string> others;
+    for (const TopicId other : topic.sized_by) others.push_back(plan.inputs[static_cast<size_t>(other)].name);
     out += fmt::format("       partitions {}; made at the start if it is not there\n",
-                       pipeline.repartition.partitions > 0 ? std::to_string(pipeline.repartition.partitions)
-                                                           : "as many as the most of the topics before it");
+                       topic.partitions > 0 ? std::to_string(topic.partitions)
+                       : others.size() == 1 ? "as many as topic " + others.front()
+                                            : "as many as the most of topics " + join_parts(others));
     out += fmt::format(
         "       costs      each record is written and read once more: its event time, {} column{}{}; results "
         "come one commit ({}) later\n",
@@ -224,7 +237,7 @@ void explain_stage(const config::Pipeline& pipeline, const Graph& graph, const S
     out += fmt::format("       late       {}\n", late_text(stage, pipeline.streams[stage.stream].name));
 }
 
-void explain_join(const config::Pipeline& pipeline, const Graph& graph, const Stage& stage,
+void explain_join(const config::Pipeline& pipeline, const Plan& plan, const Graph& graph, const Stage& stage,
                   std::string& out) {
     const JoinPlan& join = *stage.join;
     const config::Join& rule = join.rule;
@@ -237,8 +250,18 @@ void explain_join(const config::Pipeline& pipeline, const Graph& graph, const St
         return parts.empty() ? std::string("nothing but the key") : join_parts(parts);
     };
     out += fmt::format("  {}\n", describe(rule));
-    out += fmt::format("       keys       both sides' topics are keyed by the join key{}\n",
-                       graph.repartitions.empty() ? "; nothing is repartitioned" : "");
+    bool travels = false;
+    for (const Side side : {Side::kLeft, Side::kRight}) {
+        const RepartitionPlan* const repartition = repartition_of(graph, stage.stream, side);
+        if (repartition == nullptr) continue;
+        travels = true;
+        out += fmt::format("       keys       records of {} are brought to the join key\n",
+                           side == Side::kLeft ? rule.left.name : rule.right.name);
+        explain_repartition(pipeline, plan, graph, *repartition, out);
+    }
+    if (!travels)
+        out += fmt::format("       keys       both sides' topics are keyed by the join key{}\n",
+                           graph.repartitions.empty() ? "; nothing is repartitioned" : "");
     out += fmt::format("       keeps      of {}: {}, for {}; of {}: {}, for {}\n", rule.left.name,
                        kept(join.columns[0]), duration_text(reach.longest_ms(Side::kLeft)), rule.right.name,
                        kept(join.columns[1]), duration_text(reach.longest_ms(Side::kRight)));
@@ -268,15 +291,16 @@ void explain_join(const config::Pipeline& pipeline, const Graph& graph, const St
                        pipeline.streams[stage.stream].name);
 }
 
-void explain_stream(const config::Pipeline& pipeline, const Graph& graph, size_t index, std::string& out) {
+void explain_stream(const config::Pipeline& pipeline, const Plan& plan, const Graph& graph, size_t index,
+                    std::string& out) {
     const config::Stream& stream = pipeline.streams[index];
     out += fmt::format("stream {}\n  from {}\n", stream.name, texts(stream.from));
     if (const Stage* stage = stage_of(graph, index, std::nullopt))
-        explain_join(pipeline, graph, *stage, out);
+        explain_join(pipeline, plan, graph, *stage, out);
     for (size_t i = 0; i < stream.steps.size(); ++i) {
         out += fmt::format("  [{}] {}\n", i, describe(stream.steps[i]));
         if (const RepartitionPlan* repartition = repartition_of(graph, index, i))
-            explain_repartition(pipeline, graph, *repartition, out);
+            explain_repartition(pipeline, plan, graph, *repartition, out);
         if (const Stage* stage = stage_of(graph, index, i)) explain_stage(pipeline, graph, *stage, out);
     }
     for (const config::Route& route : stream.to) out += fmt::format("  to {}\n", route_text(route));
@@ -328,13 +352,21 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
         std::vector<std::string> routes;
         for (const config::Route& route : stream.to) routes.push_back(route_text(route));
         const Stage* const join = stage_of(graph, index, std::nullopt);
-        streams.push_back(fmt::format(R"({{"name":{},"from":{},"join":{},"steps":[{}],"to":{}}})",
-                                      quoted(stream.name), quoted_list(from),
-                                      join == nullptr
-                                          ? "null"
-                                          : fmt::format(R"({{"rule":{},"state_table":{}}})",
-                                                        quoted(describe(*stream.join)), join->table),
-                                      join_parts(steps, ","), quoted_list(routes)));
+        std::string brought;
+        for (const Side side : {Side::kLeft, Side::kRight}) {
+            if (const RepartitionPlan* repartition = repartition_of(graph, index, side))
+                brought += fmt::format(
+                    R"({}{{"side":{},"internal_topic":{},"because":{}}})", brought.empty() ? "" : ",",
+                    quoted(side == Side::kLeft ? stream.join->left.name : stream.join->right.name),
+                    quoted(repartition->topic), quoted(repartition->reason));
+        }
+        streams.push_back(
+            fmt::format(R"({{"name":{},"from":{},"join":{},"steps":[{}],"to":{}}})", quoted(stream.name),
+                        quoted_list(from),
+                        join == nullptr ? "null"
+                                        : fmt::format(R"({{"rule":{},"state_table":{},"repartitions":[{}]}})",
+                                                      quoted(describe(*stream.join)), join->table, brought),
+                        join_parts(steps, ","), quoted_list(routes)));
     }
     std::vector<std::string> tables;
     for (const config::Table& table : pipeline.tables) {
@@ -517,7 +549,7 @@ void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& gr
                            duration_text(pipeline.max_drift_ms));
     for (const config::Source& source : pipeline.sources) explain_source(source, out);
     for (const config::Table& table : pipeline.tables) explain_table(table, graph, out);
-    for (size_t i = 0; i < pipeline.streams.size(); ++i) explain_stream(pipeline, graph, i, out);
+    for (size_t i = 0; i < pipeline.streams.size(); ++i) explain_stream(pipeline, plan, graph, i, out);
     graph.explain_json = explain_json(pipeline, plan, graph);
     graph.explain_dot = explain_dot(pipeline);
 }

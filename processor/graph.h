@@ -292,6 +292,8 @@ struct RepartitionPlan {
     TopicId output{};   // … and output.
     size_t source = 0;  // It is a source, too: index into Graph::sources.
     size_t stream = 0;
+    std::optional<Side>
+        side;  // Of the stream's join, which it brings to the join key; none: it is of a step.
     size_t step_index = 0;
     std::string step;  // "streams.per_customer.steps[1].aggregate"
     std::vector<std::string> by;

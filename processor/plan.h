@@ -37,8 +37,10 @@ struct PlanOutput {
 // A topic of weir's own between two parts of the pipeline. Made at the start, with these settings.
 struct InternalTopic {
     TopicId input{};
-    int32_t partitions = 0;       // As the file says; 0: as many as the most of these inputs.
-    std::vector<TopicId> fed_by;  // Topics whose records end up in it.
+    int32_t partitions = 0;         // As the file says; 0: as many as the most of `sized_by`.
+    std::vector<TopicId> fed_by;    // Topics whose records end up in it.
+    std::vector<TopicId> sized_by;  // The same, or with those of the join that it brings a side to …
+    bool meets_topics = false;  // … or those of the other side, which lie as they are: the file has no say.
 };
 inline constexpr TopicSetting kInternalTopicSettings[] = {
     {"cleanup.policy", "delete"},  // Compaction would lose rows.

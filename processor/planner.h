@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <memory>
@@ -13,6 +15,7 @@
 
 #include "config/diagnostic.h"
 #include "config/pipeline.h"
+#include "processor/expr/match.h"
 #include "processor/graph.h"
 #include "processor/plan.h"
 #include "processor/planner_scope.h"
@@ -133,18 +136,49 @@ private:
     [[nodiscard]] bool together(const std::vector<config::Text>& by, const Flow& flow,
                                 std::vector<FieldPath>& paths);
     [[nodiscard]] std::string why_apart(const Flow& flow) const;
-    RepartitionPlan& repartition_at(size_t step_index, const Flow& flow, const Node& node,
-                                    const config::Mark& mark, uint32_t& id);
+    // The guarantee allows it; else that is told. `by` and `reason` are for the message.
+    bool may_repartition(const std::string& by, const std::string& reason, const config::Mark& mark);
+    // A step with a `by`, or a side of a stream's join.
+    struct Place {
+        size_t stream = 0;
+        std::optional<Side> side;
+        size_t step_index = 0;
+
+        friend auto operator<=>(const Place&, const Place&) = default;
+    };
+    // The repartition there; made by the first arrival.
+    uint32_t repartition_at(const Place& place, const std::string& reason, const Flow& flow, const Node& node,
+                            const config::Mark& mark);
+    // Ends the flow in that internal topic, and lets it begin again behind it.
+    void send_through(uint32_t repartition, std::vector<expr::Slot> by, Flow& flow, const Node& node);
     void plan_exit(const config::Stream& stream, Flow& flow, Node node);
 
     class JoinColumns;
-    struct MatchPlan;
     void plan_join(size_t stream);
-    [[nodiscard]] std::optional<MatchPlan> plan_match(const config::Join& join, StageId id,
-                                                      std::array<std::vector<Flow>, 2>& flows,
-                                                      std::array<std::vector<JoinInputNode>, 2>& inputs);
-    void check_join_key(const config::Join& join, const MatchPlan& match,
-                        const std::array<std::vector<Flow>, 2>& flows);
+    // `match`, cut into the join key and conditions on pairs.
+    struct MatchPlan {
+        // One side of an equality, as one flow has it.
+        struct Key {
+            expr::Expression value;
+            std::optional<FieldPath> path;  // It is nothing but this field …
+            std::optional<size_t> part;     // … and this one of what the flow's rows are partitioned by.
+            std::string name;               // For people.
+        };
+        expr::Match match;
+        std::vector<std::array<std::vector<Key>, 2>> equalities;  // By side, then flow.
+        std::vector<size_t> conditions;                           // The other parts of `match`.
+
+        // The equalities by which all rows of these flows are partitioned, in the key's order; none: rows
+        // with equal join keys may be apart.
+        [[nodiscard]] std::optional<std::vector<size_t>> partitioned_by(
+            const std::array<std::vector<Flow>, 2>& flows, std::initializer_list<Side> sides) const;
+    };
+    using Sides = std::array<std::vector<Flow>, 2>;
+    [[nodiscard]] std::optional<MatchPlan> plan_match(const config::Join& join, const Sides& flows);
+    // Sends the sides whose rows are not partitioned by the join key through internal topics; `match` is then
+    // of the flows behind them. False: that is not allowed, and told.
+    bool bring_sides_together(size_t stream, MatchPlan& match, Sides& flows);
+    void refuse_apart(const config::Join& join, const MatchPlan& match, const Sides& flows);
     void finish_joins();
 
     // Whether every group of `by` stays on one partition of the flow's source.
@@ -173,8 +207,9 @@ private:
     std::vector<std::vector<Flow>> late_;                           // By stream: its aggregates' late rows.
     std::map<std::pair<size_t, size_t>, StageId> stage_of_;         // By stream and step.
     std::vector<std::vector<Origin>> stage_origins_;                // By stage.
-    std::map<std::pair<size_t, size_t>, uint32_t> repartition_of_;  // By stream and step.
+    std::map<Place, uint32_t> repartition_of_;
     std::vector<std::vector<Origin>> repartition_origins_;          // By repartition.
+    std::vector<std::vector<Origin>> repartition_sizes_;  // What its topic is as wide as; none: these.
     std::vector<std::unique_ptr<JoinColumns>> join_columns_;
     struct Lookup {
         size_t stream;

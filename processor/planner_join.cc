@@ -1,81 +1,10 @@
-// Joins in the plan: the key out of `match`, whether it keeps pairs on one partition, and which values of
-// each side the results need.
+// Joins in the plan: their results, and which values of each side those need.
 #include <algorithm>
-#include <set>
 
-#include "processor/expr/match.h"
 #include "processor/join_reach.h"
 #include "processor/planner.h"
 
 namespace weir::processor {
-namespace {
-
-expr::CompileError no_such_side(const std::string& name, const std::vector<std::string>& sides) {
-    expr::CompileError error;
-    error.message = "there is no field '" + name + "' here";
-    error.length = name.size();
-    error.help = "fields of a join begin with its sides: " + sides[0] + ".… or " + sides[1] + ".…";
-    return error;
-}
-
-// The names of one side, as they are in the rows that feed it.
-class SideScope final : public expr::Scope {
-public:
-    SideScope(FrameTable& frames, const Shape& shape, const std::vector<std::string>& sides, Side side)
-        : inner_(frames, shape), sides_(sides), side_(sides[static_cast<size_t>(side)]) {}
-
-    expr::Compiled<Binding> bind(std::span<const std::string> path) override {
-        if (path.front() != side_) return no_such_side(path.front(), sides_);
-        if (path.size() == 1)
-            return expr::CompileError{"a side as a whole is no key", 0, side_.size(), "compare its fields"};
-        auto bound = expr::bind_name(path.subspan(1), inner_);
-        if (auto* const binding = std::get_if<Binding>(&bound)) ++binding->segments_used;
-        return bound;
-    }
-    expr::Compiled<Binding> bind_metadata(expr::Metadata which) override {
-        static_cast<void>(which);
-        return no_such_side("_", sides_);
-    }
-
-    [[nodiscard]] const ShapeScope& inner() const { return inner_; }
-
-private:
-    ShapeScope inner_;
-    const std::vector<std::string>& sides_;
-    const std::string& side_;
-};
-
-// The operand of an equality between the sides that is the left one's; none: it is a condition like others.
-std::optional<size_t> left_operand(const expr::Match& match, size_t part, const config::Join& join) {
-    if (!match.is_equality(part)) return std::nullopt;
-    const std::set<std::string> left = {join.left.name};
-    const std::set<std::string> right = {join.right.name};
-    for (size_t operand = 0; operand < 2; ++operand) {
-        if (match.first_words(part, operand) == left && match.first_words(part, 1 - operand) == right)
-            return operand;
-    }
-    return std::nullopt;
-}
-
-// Types whose values are never equal as keys, though PostgreSQL may compare them.
-bool comparable(const std::optional<Type>& a, const std::optional<Type>& b) {
-    const auto kind = [](Type type) {
-        return type == Type::kInt4 || type == Type::kInt8 ? Type::kNumeric : type;
-    };
-    return !a || !b || *a == Type::kNull || *b == Type::kNull || kind(*a) == kind(*b);
-}
-
-}  // namespace
-
-// The join key: equality k compares keys[side][k] of every flow.
-struct Planner::MatchPlan {
-    struct Equality {
-        std::optional<size_t> key_part;  // It compares this field of what all inputs are keyed by.
-        std::string compared[2];       // As paths, for messages; empty: an expression.
-        std::optional<Type> types[2];  // By side.
-    };
-    std::vector<Equality> equalities;
-};
 
 // What the results of one join are asked for, and so what is kept of each side.
 class Planner::JoinColumns final : public JoinNames {
@@ -199,101 +128,10 @@ Planner::Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnost
       late_(pipeline.streams.size()) {}
 Planner::~Planner() = default;
 
-// Splits `match` into the key, whose parts go to the inputs, and conditions on pairs, which go to the stage.
-std::optional<Planner::MatchPlan> Planner::plan_match(const config::Join& join, StageId id,
-                                                      std::array<std::vector<Flow>, 2>& flows,
-                                                      std::array<std::vector<JoinInputNode>, 2>& inputs) {
-    const std::vector<std::string> sides = {join.left.name, join.right.name};
-    auto parsed = expr::Match::parse(join.match.value);
-    if (const auto* error = std::get_if<expr::CompileError>(&parsed)) {
-        report(join.match, *error);
-        return std::nullopt;
-    }
-    const auto& match = std::get<expr::Match>(parsed);
-    MatchPlan plan;
-    for (size_t part = 0; part < match.parts(); ++part) {
-        const auto left = left_operand(match, part, join);
-        if (!left) continue;
-        MatchPlan::Equality equality;
-        bool keyed = true;
-        for (size_t side = 0; side < 2; ++side) {
-            const size_t operand = side == 0 ? *left : 1 - *left;
-            for (size_t i = 0; i < flows[side].size(); ++i) {
-                const Shape& shape = flows[side][i].shape;
-                SideScope scope(*frames_, shape, sides, static_cast<Side>(side));
-                auto compiled = match.operand(part, operand, scope);
-                if (const auto* error = std::get_if<expr::CompileError>(&compiled)) {
-                    report(join.match, *error);
-                    return std::nullopt;
-                }
-                auto& key = std::get<expr::Expression>(compiled);
-                const FieldPath* path = scope.inner().only_path();
-                const bool plain = key.plain_slot().has_value();
-                std::optional<size_t> key_part;
-                if (plain && path != nullptr) key_part = shape.key_part(*path);
-                if (plain && scope.inner().is_record_key() && !flows[side][i].rekeyed) key_part = 0;
-                if (side == 0 && i == 0) equality.key_part = key_part;
-                keyed = keyed && key_part && key_part == equality.key_part;
-                if (path != nullptr) equality.compared[side] = join_path(*path);
-                equality.types[side] = key.static_type();
-                inputs[side][i].keys.push_back(std::move(key));
-            }
-        }
-        if (!keyed) equality.key_part.reset();
-        if (!comparable(equality.types[0], equality.types[1])) {
-            diagnostics_.error("W0201", join.match.position(0),
-                               std::string("the sides of an equality have different types, ") +
-                                   type_name(*equality.types[0]) + " and " + type_name(*equality.types[1]),
-                               "", "cast one to the other's type");
-        }
-        plan.equalities.push_back(std::move(equality));
-        ++graph_->stages[id].join->key_count;
-    }
-    return plan;
-}
-
-void Planner::check_join_key(const config::Join& join, const MatchPlan& match,
-                             const std::array<std::vector<Flow>, 2>& flows) {
-    const config::Mark mark = join.match.position(0);
-    if (match.equalities.empty()) {
-        diagnostics_.error("W0223", mark, "a join needs an equality between its sides", "",
-                           "compare what both topics are keyed by: `" + join.left.name +
-                               ".id = " + join.right.name + ".id`; other conditions can follow with AND");
-        return;
-    }
-    size_t parts = 1;  // Of the key that all are partitioned by; each of them has to be compared.
-    for (const auto& side : flows)
-        for (const Flow& flow : side) parts = std::max(parts, 1 + flow.shape.key_rest.size());
-    std::set<size_t> compared;
-    for (const auto& equality : match.equalities)
-        if (equality.key_part) compared.insert(*equality.key_part);
-    const bool keyed = compared.size() == parts;
-    // A file is one partition, read by one worker.
-    if (keyed || !source_of(flows[0].front()).file.empty()) return;
-    std::string why;
-    for (size_t side = 0; side < 2; ++side) {
-        for (const Flow& flow : flows[side]) {
-            const std::string& input = side == 0 ? join.left.name : join.right.name;
-            why += (why.empty() ? "" : "; ") +
-                   (flow.rekeyed && flow.shape.key ? "'" + input + "': " : "") + why_apart(flow);
-        }
-    }
-    const std::string& left = match.equalities.front().compared[0];
-    const std::string& right = match.equalities.front().compared[1];
-    std::string declare = "compare what both topics are keyed by";
-    if (!left.empty() && !right.empty()) {
-        declare += ", or, if producers key the topics so, declare `keyed_by: " + left +
-                   "` and `keyed_by: " + right + "` on the sources";
-    }
-    diagnostics_.error("W0222", mark, "records of one key may lie on several partitions: " + why, "",
-                       declare + "; else read a stream with a `key_by` of those fields instead");
-}
-
 void Planner::plan_join(size_t index) {
     const config::Stream& stream = pipeline_.streams[index];
     const config::Join& rule = *stream.join;
-    std::array<std::vector<Flow>, 2> flows;
-    std::array<std::vector<JoinInputNode>, 2> inputs;
+    Sides flows;
     const auto id = static_cast<StageId>(graph_->stages.size());
     const std::string step = "streams." + stream.name + ".join";
     graph_->stages.emplace_back();
@@ -302,12 +140,6 @@ void Planner::plan_join(size_t index) {
         flows[side] = flows_of(stream.from.at(side));
         for (Flow& flow : flows[side]) {
             enter(index, flow);
-            stage_origins_[id].push_back(flow.origin);
-            JoinInputNode& input = inputs[side].emplace_back();
-            input.stage = id;
-            input.side = static_cast<Side>(side);
-            input.layout = flow.shape.layout();
-            input.whole_text = flow.shape.raw && source_of(flow).format != config::Format::kJson;
             if (!flow.unsettled.empty())
                 diagnostics_.error("W0220", rule.mark,
                                    "a join cannot read an aggregate that " + flow.unsettled, "",
@@ -332,16 +164,23 @@ void Planner::plan_join(size_t index) {
     }
     stage.behind_ms = JoinReach(rule).behind_ms();
 
-    const auto match = plan_match(rule, id, flows, inputs);
-    if (!match) return;
-    check_join_key(rule, *match, flows);
+    auto match = plan_match(rule, flows);
+    if (!match || !bring_sides_together(index, *match, flows)) return;
+    graph_->stages[id].join->key_count = match->equalities.size();
     for (size_t key = 0; key < match->equalities.size(); ++key)
         WEIR_CHECK(frames_->new_slot(frame) == static_cast<expr::Slot>(key));
     for (size_t side = 0; side < 2; ++side) {
         for (size_t i = 0; i < flows[side].size(); ++i) {
             Flow& flow = flows[side][i];
+            stage_origins_[id].push_back(flow.origin);
+            JoinInputNode input;
+            input.stage = id;
+            input.side = static_cast<Side>(side);
+            input.layout = flow.shape.layout();
+            input.whole_text = flow.shape.raw && source_of(flow).format != config::Format::kJson;
+            for (auto& equality : match->equalities) input.keys.push_back(std::move(equality[side][i].value));
             Node node;
-            node.operation = std::move(inputs[side][i]);
+            node.operation = std::move(input);
             node.frame = flow.shape.frame;
             node.stream = index;
             node.step = step;
@@ -397,17 +236,14 @@ void Planner::plan_join(size_t index) {
     }
 
     ShapeScope scope(*frames_, results.shape);
-    const auto parsed = expr::Match::parse(rule.match.value);
-    const auto& whole = std::get<expr::Match>(parsed);
-    for (size_t part = 0; part < whole.parts(); ++part) {
-        if (left_operand(whole, part, rule)) continue;
+    for (const size_t part : match->conditions) {
         if (rule.by == config::Join::By::kAsOf) {
             diagnostics_.error("W0224", rule.match.position(0),
                                "an as-of join takes equalities between its sides only", "",
                                "filter the right side before the join, or the results after it");
             break;
         }
-        auto compiled = whole.condition(part, scope);
+        auto compiled = match->match.condition(part, scope);
         if (const auto* error = std::get_if<expr::CompileError>(&compiled)) {
             report(rule.match, *error);
             continue;

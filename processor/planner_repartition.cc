@@ -74,32 +74,43 @@ bool Planner::bring_together(const std::vector<config::Text>& by, bool always, s
                            "`repartition: never` forbids it", "take one of them out");
         return false;
     }
-    if (pipeline_.guarantee != config::Guarantee::kExactlyOnce) {
-        diagnostics_.error(
-            "W0225", mark,
-            "records of one group (" + list_of(by) + ") may lie on several partitions: " + apart_.at(place),
-            "",
-            "bringing them together needs `guarantee: exactly_once`: a record that is "
-            "repeated under way would be counted twice");
-        return false;
-    }
+    if (!may_repartition(list_of(by), apart_.at(place), mark)) return false;
     if (!flow.unsettled.empty()) {
         diagnostics_.error("W0220", mark, "key_by cannot take on an aggregate that " + flow.unsettled, "",
                            "use windows in event time with `emit: on_close` before it");
         return false;
     }
-    uint32_t id = 0;
-    RepartitionPlan& repartition = repartition_at(step_index, flow, node, mark, id);
+    const uint32_t id =
+        repartition_at({node.stream, std::nullopt, step_index}, apart_.at(place), flow, node, mark);
+    RepartitionPlan& repartition = graph_->repartitions[id];
     if (repartition.by.empty()) {
         for (const FieldPath& path : paths) repartition.by.push_back(join_path(path));
     }
-    repartition_origins_[id].push_back(flow.origin);
-
-    RepartitionNode enter{id, static_cast<uint32_t>(repartition.channels.size()), {}, flow.shape.layout()};
+    std::vector<expr::Slot> slots;
     for (const FieldPath& path : paths) {
         const auto bound = frames_->bind(flow.shape, path);
-        enter.by.push_back(std::get<expr::Scope::Binding>(bound).slot);
+        slots.push_back(std::get<expr::Scope::Binding>(bound).slot);
     }
+    send_through(id, std::move(slots), flow, node);
+    flow.shape.key = paths.front();
+    flow.shape.key_rest.assign(paths.begin() + 1, paths.end());
+    return true;
+}
+
+bool Planner::may_repartition(const std::string& by, const std::string& reason, const config::Mark& mark) {
+    if (pipeline_.guarantee == config::Guarantee::kExactlyOnce) return true;
+    diagnostics_.error("W0225", mark,
+                       "records of one group (" + by + ") may lie on several partitions: " + reason, "",
+                       "bringing them together needs `guarantee: exactly_once`: a record that is "
+                       "repeated under way would be counted twice");
+    return false;
+}
+
+void Planner::send_through(uint32_t id, std::vector<expr::Slot> by, Flow& flow, const Node& node) {
+    RepartitionPlan& repartition = graph_->repartitions[id];
+    repartition_origins_[id].push_back(flow.origin);
+    RepartitionNode enter{id, static_cast<uint32_t>(repartition.channels.size()), std::move(by),
+                          flow.shape.layout()};
     Channel channel;
     channel.from = flow.shape.frame;
     channel.frame = frames_->add_derived_frame(flow.shape);
@@ -113,8 +124,6 @@ bool Planner::bring_together(const std::vector<config::Text>& by, bool always, s
     shape.removed = flow.shape.removed;
     shape.sides = flow.shape.sides;
     shape.rows = flow.shape.rows;
-    shape.key = paths.front();
-    shape.key_rest.assign(paths.begin() + 1, paths.end());
     // A window's results are no records that a dead letter could keep: all of a row travels.
     if (frames_->holds_results(flow.shape.frame)) frames_->complete(shape);
     Node before = node;
@@ -134,19 +143,17 @@ bool Planner::bring_together(const std::vector<config::Text>& by, bool always, s
     after.frame = channel.frame;
     after.operation = EnterNode{};
     append(flow, std::move(after));
-    return true;
 }
 
-// The repartition of a stream's step; made by the first arrival there.
-RepartitionPlan& Planner::repartition_at(size_t step_index, const Flow& flow, const Node& node,
-                                         const config::Mark& mark, uint32_t& id) {
-    const auto place = std::make_pair(node.stream, step_index);
+uint32_t Planner::repartition_at(const Place& place, const std::string& reason, const Flow& flow,
+                                 const Node& node, const config::Mark& mark) {
     const auto [found, is_new] =
         repartition_of_.try_emplace(place, static_cast<uint32_t>(graph_->repartitions.size()));
-    id = found->second;
-    if (!is_new) return graph_->repartitions[id];
+    const uint32_t id = found->second;
+    if (!is_new) return id;
     RepartitionPlan& made = graph_->repartitions.emplace_back();
     repartition_origins_.emplace_back();
+    repartition_sizes_.emplace_back();
     const auto of_stream = std::count_if(graph_->repartitions.begin(), graph_->repartitions.end() - 1,
                                          [&](const auto& other) { return other.stream == node.stream; });
     const std::string& stream = pipeline_.streams[node.stream].name;
@@ -158,21 +165,22 @@ RepartitionPlan& Planner::repartition_at(size_t step_index, const Flow& flow, co
                                "rename the stream");
     }
     made.stream = node.stream;
-    made.step_index = step_index;
+    made.side = place.side;
+    made.step_index = place.step_index;
     made.step = node.step;
-    made.reason = apart_.at(place);
+    made.reason = reason;
     made.source = graph_->sources.size();
     made.output = output(made.topic, "");
     made.input = static_cast<TopicId>(plan_->inputs.size());
     const auto internal = static_cast<int32_t>(plan_->internal_topics.size());
     plan_->inputs.push_back({made.topic, false, made.source, false, false, internal});
-    plan_->internal_topics.push_back({made.input, pipeline_.repartition.partitions, {}});
+    plan_->internal_topics.push_back({made.input, pipeline_.repartition.partitions, {}, {}, false});
     SourcePlan& source = graph_->sources.emplace_back();
     source.name = made.topic;
     source.watermark = source_of(flow).watermark;  // Its idleness and period are settled at the end.
     source.repartition = static_cast<int32_t>(id);
     plan_->source_names.push_back(source.name);
-    return made;
+    return id;
 }
 
 void Planner::plan_key_by(const config::KeyByStep& step, const config::Mark& mark, size_t step_index,
@@ -332,9 +340,12 @@ void Planner::finish_repartitions() {
         for (Channel& channel : repartition.channels) settle_channel(repartition, channel);
         InternalTopic& topic = plan_->internal_topics[static_cast<size_t>(
             plan_->inputs[static_cast<size_t>(repartition.input)].internal)];
+        const std::vector<Feed> sizes = feeds_of(repartition_sizes_[i]);
         for (size_t input = 0; input < plan_->inputs.size(); ++input) {
-            if (feeds(repartition.feeds, plan_->inputs[input].source))
-                topic.fed_by.push_back(static_cast<TopicId>(input));
+            const size_t source = plan_->inputs[input].source;
+            if (feeds(repartition.feeds, source)) topic.fed_by.push_back(static_cast<TopicId>(input));
+            if (feeds(sizes.empty() ? repartition.feeds : sizes, source))
+                topic.sized_by.push_back(static_cast<TopicId>(input));
         }
     }
 }

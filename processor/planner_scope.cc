@@ -56,6 +56,14 @@ std::string join_path(std::span<const std::string> path) {
     return result;
 }
 
+expr::CompileError no_such_side(const std::string& name, const std::vector<std::string>& sides) {
+    expr::CompileError error;
+    error.message = "there is no field '" + name + "' here";
+    error.length = name.size();
+    error.help = "fields of a join begin with its sides: " + sides[0] + ".… or " + sides[1] + ".…";
+    return error;
+}
+
 const ShapeField* Shape::find(std::string_view name) const {
     for (const ShapeField& field : fields) {
         if (field.name == name) return &field;

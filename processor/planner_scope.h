@@ -142,5 +142,7 @@ private:
 };
 
 [[nodiscard]] std::string join_path(std::span<const std::string> path);
+// For a name that begins with neither of a join's sides.
+[[nodiscard]] expr::CompileError no_such_side(const std::string& name, const std::vector<std::string>& sides);
 
 }  // namespace weir::processor

@@ -82,11 +82,12 @@ TEST_CASE("keyed_by is followed through map, and its loss is named") {
     CHECK(errors.find("the map does not keep field 'customer.id'") != std::string::npos);
 }
 
-TEST_CASE("a join whose key is not both topics' key is refused with the ways out") {
+TEST_CASE(
+    "a join whose key is not both topics' key is refused with the ways out where repartition is forbidden") {
     const auto errors = [](const std::string& keys, const std::string& match) {
-        return errors_of("sources:\n  a: {topic: a" + keys + "}\n  b: {topic: b, keyed_by: id}\n" +
-                         "streams: {j: {join: {left: a, right: b, match: \"" + match +
-                         "\", within: 1m}, to: out}}\n");
+        return errors_of(
+            "repartition: never\nsources:\n  a: {topic: a" + keys + "}\n  b: {topic: b, keyed_by: id}\n" +
+            "streams: {j: {join: {left: a, right: b, match: \"" + match + "\", within: 1m}, to: out}}\n");
     };
     CHECK(errors(", keyed_by: k", "a.k = b.id").empty());
     CHECK(errors("", "a._key = b.id AND a.v > b.v").empty());
@@ -94,7 +95,7 @@ TEST_CASE("a join whose key is not both topics' key is refused with the ways out
     CHECK(undeclared.find("W0222") != std::string::npos);
     CHECK(undeclared.find("source 'a' does not say what its topic is keyed by") != std::string::npos);
     CHECK(undeclared.find("declare `keyed_by: k` and `keyed_by: id`") != std::string::npos);
-    CHECK(undeclared.find("read a stream with a `key_by` of those fields") != std::string::npos);
+    CHECK(undeclared.find("or let weir bring them together: `repartition: auto`") != std::string::npos);
     CHECK(errors(", keyed_by: k", "a.k = b.other").find("W0222") != std::string::npos);
     CHECK(errors(", keyed_by: k", "lower(a.k) = b.id").find("W0222") != std::string::npos);
     CHECK(errors(", keyed_by: k", "a.k > b.id").find("W0223") != std::string::npos);
@@ -104,21 +105,82 @@ TEST_CASE("a join whose key is not both topics' key is refused with the ways out
           std::string::npos);
 }
 
-TEST_CASE("a join reads streams that key_by brought together, each field of it compared with its like") {
-    const auto errors = [](const std::string& left, const std::string& right, const std::string& match) {
-        return errors_of(
-            "sources: {a: {topic: a, keyed_by: k}, b: {topic: b, keyed_by: id}}\nstreams:\n"
-            "  l: {from: a, steps: [{key_by: " +
-            left + "}]}\n  r: {from: b, steps: [{key_by: " + right + "}]}\n" +
-            "  j: {join: {left: l, right: r, match: \"" + match + "\", within: 1m}, to: out}\n");
+TEST_CASE(
+    "a side of a join that is not at the join key goes through an internal topic, the other one stays") {
+    const auto plan = [](const std::string& match, const std::string& head = "",
+                         const std::string& keys = "id") {
+        return plan_of(kHead + head + "sources:\n  a: {topic: a, keyed_by: k}\n  b: {topic: b, keyed_by: " +
+                       keys + "}\nstreams: {j: {join: {left: a, right: b, match: \"" + match +
+                       "\", within: 1m}, steps: [{map: {x: a.x, y: b.y}}], to: out}}\n");
     };
-    CHECK(errors("c", "c", "l.c = r.c") == "");
-    CHECK(errors("c", "id", "l.c = r.id AND l.v > r.v") == "");
-    CHECK(errors("[c, d]", "[x, y]", "l.d = r.y AND l.c = r.x") == "");
-    CHECK(errors("[c, d]", "[x, y]", "l.c = r.x").find("W0222") != std::string::npos);
-    CHECK(errors("[c, d]", "[x, y]", "l.c = r.y AND l.d = r.x").find("W0222") != std::string::npos);
+    const auto has = [](const Plan& of, const std::string& text) {
+        INFO(of.explain(ExplainFormat::kText));
+        CHECK(of.explain(ExplainFormat::kText).find(text) != std::string::npos);
+    };
+    CHECK(plan("a.k = b.id")->internal_topics.empty());
+    const auto right = plan("a.k = b.other", "repartition: {partitions: 12}\n");
+    REQUIRE(right->internal_topics.size() == 1);
+    CHECK(right->inputs[2].name == "p-j-repartition");
+    CHECK(right->internal_topics[0].fed_by == std::vector<TopicId>{TopicId{1}});
+    // As wide as the topic that stays, whatever the file says of others.
+    CHECK(right->internal_topics[0].sized_by == std::vector<TopicId>{TopicId{0}});
+    CHECK(right->internal_topics[0].partitions == 0);
+    CHECK(right->co_partitioned.at(0).inputs == std::vector<TopicId>{TopicId{0}, TopicId{2}});
+    has(*right,
+        "records of b are brought to the join key\n       internal   topic p-j-repartition, keyed by other, "
+        "because source 'b' is keyed by 'id'\n       partitions as many as topic a;");
+    has(*right, "its event time, 2 columns;");  // other, y
+    CHECK(right->explain(ExplainFormat::kJson)
+              .find(R"("repartitions":[{"side":"b","internal_topic":"p-j-repart)") != std::string::npos);
+
+    const auto left = plan("a.other = b.id AND a.x > b.y");
+    REQUIRE(left->internal_topics.size() == 1);
+    CHECK(left->internal_topics[0].fed_by == std::vector<TopicId>{TopicId{0}});
+    has(*left, "records of a are brought to the join key");
+    // Of several equalities those count that the side that stays lies by.
+    CHECK(plan("a.v = b.v AND a.k = b.k")->inputs.size() == 3);
+    has(*plan("a.v = b.v AND a.k = b.k"), "topic p-j-repartition, keyed by k, because source 'b'");
+
+    const auto both = plan("a.v = b.v AND a.w = b.w", "repartition: {partitions: 12}\n");
+    REQUIRE(both->internal_topics.size() == 2);
+    for (const InternalTopic& topic : both->internal_topics) {
+        CHECK(topic.sized_by == std::vector<TopicId>{TopicId{0}, TopicId{1}});
+        CHECK(topic.partitions == 12);
+    }
+    has(*both, "topic p-j-repartition, keyed by v, w, because source 'a' is keyed by 'k'");
+    has(*both, "topic p-j-repartition-2, keyed by v, w, because source 'b' is keyed by 'id'");
+    // A value that is no field, too.
+    has(*plan("a.k = lower(b.other)"), "keyed by a value computed in `match`");
+    CHECK(plan("a.k = b.other")->state_hash != plan("a.k = b.another")->state_hash);
+}
+
+TEST_CASE("what a join may not bring together is refused") {
+    const std::string tail =
+        "sources: {a: {topic: a, keyed_by: k}, b: {topic: b}}\nstreams: {j: {join: {left: a, right: b, "
+        "match: a.k = "
+        "b.k, within: 1m}, to: out}}\n";
+    CHECK(errors_of("guarantee: at_least_once\n" + tail).find("W0225") != std::string::npos);
+    CHECK(errors_of("repartition: never\n" + tail).find("W0222") != std::string::npos);
+    CHECK(errors_of(tail) == "");
+}
+
+TEST_CASE("a join reads streams that key_by brought together, each field of it compared with its like") {
+    const auto topics = [](const std::string& left, const std::string& right, const std::string& match) {
+        return plan_of(kHead +
+                       "sources: {a: {topic: a, keyed_by: k}, b: {topic: b, keyed_by: id}}\nstreams:\n"
+                       "  l: {from: a, steps: [{key_by: " +
+                       left + "}]}\n  r: {from: b, steps: [{key_by: " + right + "}]}\n" +
+                       "  j: {join: {left: l, right: r, match: \"" + match + "\", within: 1m}, to: out}\n")
+            ->internal_topics.size();
+    };
+    CHECK(topics("c", "c", "l.c = r.c") == 2);
+    CHECK(topics("c", "id", "l.c = r.id AND l.v > r.v") == 1);
+    CHECK(topics("[c, d]", "[x, y]", "l.d = r.y AND l.c = r.x") == 2);
+    // They are apart once more: both sides, or the right one.
+    CHECK(topics("[c, d]", "[x, y]", "l.c = r.x") == 4);
+    CHECK(topics("[c, d]", "[x, y]", "l.c = r.y AND l.d = r.x") == 3);
     // The records' own keys are not what they are partitioned by any more.
-    CHECK(errors("c", "c", "l._key = r._key").find("W0222") != std::string::npos);
+    CHECK(topics("c", "c", "l._key = r._key") == 4);
 }
 
 TEST_CASE("a join keeps what its results use, and only that is part of the state") {
