@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -187,6 +188,12 @@ public:
             return system_error("cannot lock", join(name), errno);
         }
         return std::unique_ptr<DirectoryLock>(std::make_unique<PosixLock>(std::move(fd)));
+    }
+
+    Result<uint64_t> free_bytes() override {
+        struct statvfs status {};
+        if (::fstatvfs(fd_.get(), &status) != 0) return system_error("cannot stat", path_, errno);
+        return static_cast<uint64_t>(status.f_bavail) * status.f_frsize;
     }
 
     std::string path() const override { return path_; }

@@ -61,6 +61,8 @@ public:
     [[nodiscard]] virtual Result<void> remove_subdirectory(const std::string& name) = 0;
     // kFenced when another process holds it.
     [[nodiscard]] virtual Result<std::unique_ptr<DirectoryLock>> lock(const std::string& name) = 0;
+    // By how much the files in it can grow together; UINT64_MAX: nothing bounds them.
+    [[nodiscard]] virtual Result<uint64_t> free_bytes() = 0;
     [[nodiscard]] virtual std::string path() const = 0;  // For messages.
 };
 

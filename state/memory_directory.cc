@@ -106,6 +106,7 @@ public:
         if (node_->locked) return Error{Code::kFenced, path_ + " is in use"};
         return std::unique_ptr<DirectoryLock>(std::make_unique<MemoryLock>(node_));
     }
+    Result<uint64_t> free_bytes() override { return UINT64_MAX; }
     std::string path() const override { return path_; }
 
 private:

@@ -13,6 +13,8 @@
 namespace weir::state {
 namespace {
 
+constexpr uint64_t kShortSegment = 8;  // Where space is short, so small a part of a segment is closed.
+
 // How many of the chain's segments, from the first, hold only epochs that count. The last one never does: its
 // tail may be readable without being on the disk.
 size_t whole_segments(const SlotImage& image, size_t epochs_kept) {
@@ -110,6 +112,18 @@ SlotStore::~SlotStore() {
 Result<void> SlotStore::reserve(uint64_t bytes) {
     WEIR_CHECK(phase_ == Phase::kIdle);
     if (writer_.bytes() >= options_.segment_bytes) WEIR_TRY(rotate());
+    // Without a closed segment no snapshot can give space back, and the open ones alone may fill a small
+    // disk. Where not even an empty segment has room, the open one may still have.
+    if (space_short_ && writer_.bytes() >= options_.segment_bytes / kShortSegment) {
+        bool alone = false;
+        {
+            const std::lock_guard lock(mutex_);
+            alone = current_.segments.size() == 1;
+        }
+        if (alone)
+            if (const auto closed = rotate(); !closed.ok() && closed.error().code != Code::kNoSpace)
+                return closed;
+    }
     WEIR_TRY(writer_.reserve(bytes == 0 ? largest_epoch_ : bytes, options_.grow_bytes));
     const std::lock_guard lock(mutex_);
     segment_bytes_.back() = writer_.allocated_bytes();
@@ -164,16 +178,23 @@ void SlotStore::committed() {
     phase_ = Phase::kIdle;
 }
 
-bool SlotStore::snapshot_due() const {
-    const std::lock_guard lock(mutex_);
+bool SlotStore::snapshot_due() {
     uint64_t closed_bytes = 0;
-    for (size_t i = 0; i + 1 < segment_bytes_.size(); ++i) closed_bytes += segment_bytes_[i];
     uint64_t snapshot_bytes = 0;
-    for (const SnapshotRef& snapshot : current_.snapshots) snapshot_bytes += snapshot.bytes;
+    {
+        const std::lock_guard lock(mutex_);
+        for (size_t i = 0; i + 1 < segment_bytes_.size(); ++i) closed_bytes += segment_bytes_[i];
+        for (const SnapshotRef& snapshot : current_.snapshots) snapshot_bytes += snapshot.bytes;
+    }
     const uint64_t due_bytes =
         std::min(std::max(options_.snapshot_after_bytes, snapshot_bytes / 2),
                  std::max(options_.snapshot_after_bytes, options_.snapshot_after_bytes_max));
-    return closed_bytes > 0 && closed_bytes >= due_bytes;
+    // What is written until a snapshot is due by size, and then that snapshot beside the old one. A disk that
+    // does not say counts as large.
+    const uint64_t log_left_bytes = due_bytes - std::min(due_bytes, closed_bytes) + options_.segment_bytes;
+    const auto free_bytes = directory_.free_bytes();
+    space_short_ = free_bytes.ok() && *free_bytes < log_left_bytes + snapshot_bytes + due_bytes;
+    return closed_bytes > 0 && (closed_bytes >= due_bytes || space_short_);
 }
 
 Result<void> SlotStore::snapshot() {

@@ -166,8 +166,9 @@ public:
     // only committed epochs.
     void committed();
 
-    // True when closed segments are due to be merged. Any thread.
-    [[nodiscard]] bool snapshot_due() const;
+    // True when closed segments are due to be merged: by their size, or because the disk would have no room
+    // for their snapshot later. Looks at the disk. Any thread.
+    [[nodiscard]] bool snapshot_due();
     // Merges closed segments into new snapshots, if there are any, and deletes what they cover. The worker
     // never waits for it. An Error leaves everything as it was. One thread at a time.
     [[nodiscard]] Result<void> snapshot();
@@ -188,6 +189,7 @@ private:
     enum class Phase : uint8_t { kIdle, kAppended, kSynced } phase_ = Phase::kIdle;
     CommitId last_;  // Of the log; empty: it holds no epoch yet.
     std::atomic<bool> stopping_{false};
+    std::atomic<bool> space_short_{false};  // As of the latest snapshot_due().
     bool switch_failed_ = false;  // Belongs to the thread that makes snapshots.
 
     mutable std::mutex mutex_;             // Guards what follows; never held during I/O.

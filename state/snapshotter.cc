@@ -44,10 +44,12 @@ void SnapshotThread::run(const std::stop_token& stop) {
             if (std::find(stores_.begin(), stores_.end(), store) == stores_.end()) continue;
             busy_ = store;
             lock.unlock();
-            if (store->snapshot_due())
-                if (const auto made = store->snapshot(); !made.ok())
+            if (store->snapshot_due()) {
+                const bool failing = !store->stats().snapshot_error.empty();
+                if (const auto made = store->snapshot(); !made.ok() && !failing)
                     log_warn("snapshot failed, the log keeps growing until one succeeds error=\"{}\"",
                              made.error().message);
+            }
             lock.lock();
             busy_ = nullptr;
             changed_.notify_all();

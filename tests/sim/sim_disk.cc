@@ -234,6 +234,13 @@ public:
         return std::unique_ptr<state::DirectoryLock>(std::make_unique<SimLock>(world_, node_));
     }
 
+    Result<uint64_t> free_bytes() override {
+        const std::lock_guard lock(world_.mutex);
+        if (world_.capacity == UINT64_MAX) return UINT64_MAX;
+        const uint64_t used = World::used(*world_.root);
+        return used < world_.capacity ? world_.capacity - used : 0;
+    }
+
     std::string path() const override { return path_; }
 
 private:
