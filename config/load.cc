@@ -280,6 +280,7 @@ private:
         Table table;
         table.input = read_source(key, node);
         table.global = scalar(node, "global") == "true";
+        if (node.find("history")) table.history_ms = parse_duration(scalar(node, "history")).value_or(0);
         return table;
     }
 
@@ -410,6 +411,7 @@ private:
         lookup.table = expression(node, "table").value_or(Text{});
         lookup.by = texts(node.find("by"));
         lookup.as = scalar(node, "as").empty() ? lookup.table.value : scalar(node, "as");
+        if (scalar(node, "as_of") == "event_time") lookup.as_of = LookupStep::AsOf::kEventTime;
         const std::string& missing = scalar(node, "missing");
         if (missing == "drop") lookup.missing = LookupStep::Missing::kDrop;
         if (missing == "error") lookup.missing = LookupStep::Missing::kError;

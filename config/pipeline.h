@@ -118,6 +118,7 @@ struct Source {
 struct Table {
     Source input;
     bool global = false;  // Every worker holds all partitions, instead of those that its shards have.
+    std::optional<int64_t> history_ms;  // Rows are found as of a time, which may lie this far back.
 };
 
 struct NamedExpression {
@@ -146,10 +147,12 @@ struct ExplodeStep {  // One record per element; the element replaces the field,
 // Puts a table's row beside the record, as `as`.
 struct LookupStep {
     enum class Missing : uint8_t { kKeep, kDrop, kError };
+    enum class AsOf : uint8_t { kLatest, kEventTime };
 
     Text table;
     std::vector<Text> by;  // Expressions; several make the key a JSON array.
     std::string as;
+    AsOf as_of = AsOf::kLatest;
     Missing missing = Missing::kKeep;
 };
 

@@ -102,6 +102,12 @@ private:
         if (lookup == nullptr || lookup->table.value.empty()) return;
         if (tables_.contains(lookup->table.value)) {
             looked_up_.insert(lookup->table.value);
+            const Table& table = *tables_.at(lookup->table.value);
+            if (lookup->as_of == LookupStep::AsOf::kEventTime && !table.history_ms)
+                diagnostics_.error("W0093", lookup->table.mark,
+                                   fmt::format("the table `{}` keeps only its latest rows", table.input.name),
+                                   "", fmt::format("give it a history: `{}: {{…, history: 1h}}`",
+                                                   table.input.name));
             return;
         }
         std::vector<std::string_view> names;
@@ -129,6 +135,10 @@ private:
                                                sources_.contains(input.name) ? "source" : "stream"),
                                    "", "rename one of them");
             }
+            if (input.timestamp && !table.history_ms)
+                diagnostics_.error("W0093", input.timestamp->mark,
+                                   "`timestamp` says since when rows hold, but the table has no history",
+                                   "", "add `history:`, or leave it out: the latest row needs no time");
             if (input.topics.empty()) continue;  // Told by the field checks.
             const auto [reader, is_new] = readers.try_emplace(input.topics.front(), input.name);
             if (is_new) continue;

@@ -96,6 +96,9 @@ void explain_table(const config::Table& table, const Graph& graph, std::string& 
             "state table {}\n",
             plan->state_table);
     }
+    if (table.history_ms)
+        out += fmt::format("  history    {}, by {}\n", duration_text(*table.history_ms),
+                           table.input.timestamp ? table.input.timestamp->value : "the record's timestamp");
 }
 
 void explain_source(const config::Source& source, std::string& out) {
@@ -518,7 +521,8 @@ std::string describe(const config::Step& step) {
     }
     if (const auto* lookup = std::get_if<config::LookupStep>(&step.step)) {
         constexpr const char* kMissing[] = {"goes on", "is left out", "fails"};
-        return fmt::format("lookup {} by {}{}; without a row a record {}", lookup->table.value,
+        return fmt::format("lookup {}{} by {}{}; without a row a record {}", lookup->table.value,
+                           lookup->as_of == config::LookupStep::AsOf::kEventTime ? " as of event time" : "",
                            texts(lookup->by),
                            lookup->as == lookup->table.value ? "" : " as " + lookup->as,
                            kMissing[static_cast<size_t>(lookup->missing)]);

@@ -81,6 +81,7 @@ struct SourcePlan : RecordPlan {
     std::optional<expr::Expression> markers;  // Records that carry nothing else.
     std::optional<TableId> table;             // It reads a table's topic: a record is a row, or deletes one.
     bool global = false;                      // Of a global table: outside the epoch.
+    bool needs_time = false;  // Its records' event times are used although no stage waits for them.
     int32_t repartition =
         -1;  // Reads this internal topic, and nothing above but the watermark's idleness counts.
     std::vector<NodeId> next;
@@ -94,6 +95,7 @@ struct TablePlan {
     std::string name;
     size_t source = 0;  // That reads its topic.
     bool global = false;
+    std::optional<int64_t> history_ms;  // Rows have versions, which hold from their event times on.
     uint32_t state_table = 0;  // Of its rows in the shard's state; global tables are not stored.
     std::vector<expr::Slot> columns;  // That lookups use.
 };
@@ -142,6 +144,7 @@ struct LookupNode {
     TableId table;
     std::string as;
     std::vector<expr::Expression> by;
+    bool as_of_event_time;
     config::LookupStep::Missing missing;
     std::vector<Output> outputs;  // What later steps use.
     Layout layout;

@@ -10,7 +10,7 @@ void Executor::store(const Node& node, const StoreNode& store, Rows rows) {
     Table& table = *tables_[store.table];
     for (const uint32_t row : rows) {
         const InputRecord& record = *batch.records[row];
-        table.store(record.key, record.value, batch.columns, row);
+        table.store(record.key, record.value, batch.times[row], batch.columns, row);
     }
 }
 
@@ -38,7 +38,10 @@ Result<void> Executor::lookup(const Node& node, const LookupNode& lookup, Scratc
             continue;
         }
         std::optional<std::string_view> found;
-        if (!is_null) found = table.find(encode_key(keys, row, scratch.texts[0]));
+        if (!is_null) {
+            const std::string_view key = encode_key(keys, row, scratch.texts[0]);
+            found = lookup.as_of_event_time ? table.find(key, batch.times[row]) : table.find(key);
+        }
         if (!found) {
             ++counters.lookups_missed;
             if (lookup.missing == config::LookupStep::Missing::kDrop) {

@@ -31,6 +31,11 @@ std::string source_meaning(const config::Source& source) {
     return out;
 }
 
+// Rows are stored as they came, with history or without, whatever its length.
+std::string table_meaning(const config::Table& table) {
+    return (table.history_ms ? "history" : "table") + source_meaning(table.input);
+}
+
 bool is_read(const config::Pipeline& pipeline, const config::Stream& stream) {
     return std::any_of(pipeline.streams.begin(), pipeline.streams.end(), [&](const config::Stream& s) {
         return std::any_of(s.from.begin(), s.from.end(),
@@ -82,7 +87,7 @@ std::string state_hash(const config::Pipeline& pipeline, const Graph& graph) {
     std::vector<std::string> parts;
     for (const config::Source& source : pipeline.sources) parts.push_back("source" + source_meaning(source));
     for (const config::Table& table : pipeline.tables) {
-        if (!table.global) parts.push_back("table" + source_meaning(table.input));
+        if (!table.global) parts.push_back(table_meaning(table));
     }
     for (size_t i = 0; i < pipeline.streams.size(); ++i) {
         const std::string meaning = stream_meaning(pipeline, pipeline.streams[i], kept_columns(graph, i));

@@ -14,6 +14,7 @@ void Planner::plan_tables() {
         SourcePlan& source = graph_->sources[index];
         source.table = id;
         source.global = table.global;
+        source.needs_time = table.history_ms.has_value();
         source.next.push_back(static_cast<NodeId>(graph_->nodes.size()));
         Node node;
         node.operation = StoreNode{id};
@@ -24,6 +25,7 @@ void Planner::plan_tables() {
         plan.name = table.input.name;
         plan.source = index;
         plan.global = table.global;
+        plan.history_ms = table.history_ms;
         frames_->set_table_shape(source_shapes_.back());
     }
 }
@@ -38,6 +40,8 @@ void Planner::plan_lookup(const config::LookupStep& step, const config::Mark& ma
     LookupNode lookup;
     lookup.table = static_cast<TableId>(named - graph_->tables.begin());
     lookup.as = step.as;
+    lookup.as_of_event_time = step.as_of == config::LookupStep::AsOf::kEventTime;
+    if (lookup.as_of_event_time) graph_->sources[flow.first_source].needs_time = true;
     lookup.missing = step.missing;
     lookup.layout = flow.shape.layout();
     const FieldPath* path = nullptr;

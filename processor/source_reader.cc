@@ -77,7 +77,8 @@ SourceReader::SourceReader(const Plan& plan, size_t source, Watermarks& watermar
       watermarks_(watermarks),
       counters_(counters.sources[source]),
       decoder_(source_.format, source_.paths, source_.value_slot),
-      needs_time_(source_.timestamp.has_value() || feeds_a_stage(*plan.graph, source)) {}
+      needs_time_(source_.timestamp.has_value() || source_.needs_time ||
+                  feeds_a_stage(*plan.graph, source)) {}
 
 Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<const InputRecord> records,
                                 const Source& source, int64_t wall_ms, Sink& sink) {
@@ -224,10 +225,13 @@ Result<void> SourceReader::assign_times(Executor& executor, Batch& batch, size_t
         }
         EventTime time = records[row].timestamp_ms;
         bool readable = time >= 0 || !needs_time_;
-        if (times != nullptr) readable = read_time((*times)[row], time);
+        // A tombstone has no field to read it from.
+        const bool deletes = source_.table && records[row].value.data() == nullptr;
+        if (times != nullptr && !deletes) readable = read_time((*times)[row], time);
         const bool ahead = readable && time > latest_allowed && needs_time_;
         if ((!readable || ahead) && !is_marker) [[unlikely]] {
-            WEIR_TRY(reject_time(executor, index, records[row], times != nullptr ? &(*times)[row] : nullptr,
+            WEIR_TRY(reject_time(executor, index, records[row],
+                                 times != nullptr && !deletes ? &(*times)[row] : nullptr,
                                  ahead ? time - batch.wall_ms : 0, source, sink));
             continue;
         }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <new>
 
+#include "processor/group_table.h"
 #include "processor/stored_value.h"
 
 namespace weir::processor {
@@ -38,17 +39,23 @@ size_t Table::slot_of(std::string_view key, uint64_t hash) const {
 std::optional<std::string_view> Table::find(std::string_view key) const {
     const Row* const row = slots_[slot_of(key, hash_of(key))].row;
     if (row == nullptr) return std::nullopt;
-    return row->content();
+    return plan_.history_ms ? find(key, kEndOfTime) : row->content();
 }
 
 size_t Table::bytes() const { return slab_.bytes() + slots_.size() * sizeof(Slot); }
 
-void Table::store(std::string_view key, MaybeBytes value, std::span<const Column> columns, uint32_t row) {
+void Table::store(std::string_view key, MaybeBytes value, EventTime time, std::span<const Column> columns,
+                  uint32_t row) {
     const bool deleted = value.data() == nullptr;
+    encoded_.clear();
+    if (!deleted) encode(key, value, columns, row);
+    if (plan_.history_ms) {
+        store_version(key, value, time);
+        return;
+    }
     if (deleted) {
         erase(key);
     } else {
-        encode(key, value, columns, row);
         put(key, encoded_);
     }
     if (plan_.global) return;
@@ -158,18 +165,37 @@ void Table::write_changes(state::DeltaWriter& out) {
 
 Result<void> Table::restore(std::string_view key, std::string_view stored) {
     ByteReader in(stored);
-    if (in.le<uint8_t>() != kFormat || in.failed())
+    bool readable = in.le<uint8_t>() == kFormat;
+    Version version{kNoTime, false, {}};
+    if (plan_.history_ms) {
+        ByteReader versioned(key);
+        key = versioned.bytes();
+        readable = readable && !versioned.failed() && versioned.remaining() == kPrefixBytes;
+        if (readable) version.time = read_prefix(versioned.take(kPrefixBytes));
+        version.deleted = in.le<uint8_t>() != 0;
+    }
+    if (!readable || in.failed())
         return Error{Code::kCorrupt, "a row of table '" + plan_.name + "' is in another format"};
     InputRecord record;
     record.value = in.take(in.remaining());
-    arena_.reset();
-    good_.clear();
-    errors_.clear();
-    decoder_.decode({&record, 1}, arena_, restored_, good_, errors_);
-    if (good_.empty())
-        return Error{Code::kCorrupt, "a row of table '" + plan_.name + "': " + errors_.front().message};
-    encode(key, record.value, restored_, 0);
-    put(key, encoded_);
+    encoded_.clear();
+    if (!version.deleted) {
+        arena_.reset();
+        good_.clear();
+        errors_.clear();
+        decoder_.decode({&record, 1}, arena_, restored_, good_, errors_);
+        if (good_.empty())
+            return Error{Code::kCorrupt, "a row of table '" + plan_.name + "': " + errors_.front().message};
+        encode(key, record.value, restored_, 0);
+    }
+    version.columns = encoded_;
+    if (plan_.history_ms) {
+        newest_ = std::max(newest_, version.time);
+        add_version(key, version);
+        put(key, versions_);
+    } else {
+        put(key, encoded_);
+    }
     return {};
 }
 

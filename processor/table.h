@@ -1,11 +1,17 @@
-// The rows of one table of a shard: the latest record of every key, as far as lookups use it.
+// The rows of one table of a shard: the latest record of every key, as far as lookups use it; with history
+// (TablePlan::history_ms) also the records before it, by event time.
 //
 // Memory:  a row is one piece of a slab: its key and the columns that lookups use, encoded as stored values;
 //          a flat hash table finds it. A row that grows is written anew; once more than half of the slab is
 //          left behind by such rows and by deleted ones, the live rows move to a new one. So there is no heap
 //          object per row, and an update costs amortised one copy.
-// Stored:  in the shard's state, table TablePlan::state_table
-//            record key → format(u8) value
+// History: the versions of a row stand in it one after the other, the newest first. Kept are those from the
+//          bound on, which is `history_ms` behind the table's newest event time, and the one that held at the
+//          bound. The others go when their row changes, or when the sweep comes by that goes with every
+//          change; so a change costs a copy of its row's versions.
+// Stored:  in the shard's state, table TablePlan::state_table; without history, and with it:
+//            record key                            → format(u8) value
+//            record key (bytes) prefix(event time) → format(u8) deleted(u8) value
 //          The value is stored as it came, not its columns: another step may use others after a restart.
 //          Global tables are not stored.
 // Views:   what find() gives points into the slab until the table's next change.
@@ -20,6 +26,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "processor/arena.h"
 #include "processor/decode.h"
 #include "processor/graph.h"
@@ -33,9 +40,14 @@ public:
     Table(const Graph& graph, TableId id);
 
     // `columns` are those of the table's source, of which `row` is this record's. A null value deletes.
-    void store(std::string_view key, MaybeBytes value, std::span<const Column> columns, uint32_t row);
+    // `time`: from when on it does, with history.
+    void store(std::string_view key, MaybeBytes value, EventTime time, std::span<const Column> columns,
+               uint32_t row);
     // The row's columns in the order of TablePlan::columns, encoded (stored_value.h); nullopt: there is none.
+    // With history: of the version with the largest event time.
     [[nodiscard]] std::optional<std::string_view> find(std::string_view key) const;
+    // The version that held at `time`, never another one: before the bound there may be none. Needs history.
+    [[nodiscard]] std::optional<std::string_view> find(std::string_view key, EventTime time) const;
 
     [[nodiscard]] size_t rows() const { return rows_; }
     [[nodiscard]] size_t bytes() const;
@@ -44,12 +56,12 @@ public:
     [[nodiscard]] size_t changed_bytes() const { return changes_.size(); }
     void write_changes(state::DeltaWriter& out);
     [[nodiscard]] Result<void> restore(std::string_view key, std::string_view stored);
-    void restore_erased(std::string_view key) { erase(key); }
+    void restore_erased(std::string_view key);
 
 private:
     struct Row {
         uint32_t key_length;
-        uint32_t length;    // Of the columns …
+        uint32_t length;    // Of the columns, or the versions …
         uint32_t capacity;  // … and how long they may become in place.
 
         [[nodiscard]] char* key() { return reinterpret_cast<char*>(this + 1); }
@@ -65,6 +77,24 @@ private:
         uint64_t hash = 0;
         Row* row = nullptr;
     };
+    // table_history.cc
+    struct Version {
+        EventTime time;
+        bool deleted;
+        std::string_view columns;
+    };
+    // The next of a row's versions; false at the end.
+    static bool next(std::string_view& versions, Version& version);
+    static void append(const Version& version, std::string& out);
+    [[nodiscard]] EventTime bound() const;
+    void store_version(std::string_view key, MaybeBytes value, EventTime time);
+    // Into `versions_`: those of the row, and one more.
+    void add_version(std::string_view key, const Version& added);
+    void replace(std::string_view key, std::string_view versions);
+    // Leaves in `kept_` what of the row is still asked for, and erases the rest from the state.
+    void prune(std::string_view key, std::string_view versions);
+    void sweep();
+
     void encode(std::string_view key, std::string_view value, std::span<const Column> columns, uint32_t row);
     void put(std::string_view key, std::string_view content);
     void erase(std::string_view key);
@@ -80,6 +110,11 @@ private:
     Slab slab_;
     size_t used_bytes_ = 0;   // Of the slab …
     size_t stale_bytes_ = 0;  // … and how many of them are no row's any more.
+    EventTime newest_ = kNoTime;  // With history …
+    size_t swept_ = 0;            // … and the slot that the sweep looked at last.
+    std::string versions_;  // Of one row; the sweep's key.
+    std::string kept_;
+    std::string stored_key_;
     std::string encoded_;
     std::string changes_;  // Encoded operations of the open epoch.
 

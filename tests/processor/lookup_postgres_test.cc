@@ -1,4 +1,5 @@
-// Differential test: lookups give what PostgreSQL's left join on the latest version of a row gives. Method:
+// Differential test: lookups give what PostgreSQL's left join on the latest version of a row gives, or on the
+// version that held at the record's time. Method:
 // random changes of a table with deletions, NULL and missing keys and fields; the same records as two tables,
 // joined laterally.
 //
@@ -24,14 +25,18 @@ sources:
 tables:
   latest: {topic: latest}
   everywhere: {topic: everywhere, global: true}
+  versions: {topic: versions, history: 1s}
 streams:
   found:
     from: reads
     steps:
       - lookup: {table: latest, by: _key}
       - lookup: {table: everywhere, by: [other, t % 3], as: e}
+      - lookup: {table: versions, by: _key, as_of: event_time, as: v}
       - map:
-          line: "concat(id, '|', latest.n, '|', latest.s || '!', '|', latest.n * 2, '|', e.n + id)"
+          line: >-
+            concat(id, '|', latest.n, '|', latest.s || '!', '|', latest.n * 2, '|', e.n + id,
+                   '|', v.n, '|', v.s)
     to: found
 )yaml";
 
@@ -82,7 +87,8 @@ TEST_CASE("lookups are PostgreSQL's left joins") {
         const int64_t t = 100'000 + seq * 10 - below(500);
         if (below(2) == 0) {
             Change change;
-            change.table = below(2) == 0 ? "latest" : "everywhere";
+            constexpr const char* kTables[] = {"latest", "everywhere", "versions"};
+            change.table = kTables[below(3)];
             change.key = std::to_string(below(8));
             if (change.table == "everywhere")
                 change.key = "[" + change.key + "," + std::to_string(below(3)) + "]";
@@ -123,13 +129,15 @@ TEST_CASE("lookups are PostgreSQL's left joins") {
     postgres.query("INSERT INTO c VALUES " + changes);
     postgres.query("INSERT INTO r VALUES " + reads);
     const auto expected = postgres.query(R"(
-SELECT concat(r.id, '|', l.n, '|', l.s || '!', '|', l.n * 2, '|', e.n + r.id)
+SELECT concat(r.id, '|', l.n, '|', l.s || '!', '|', l.n * 2, '|', e.n + r.id, '|', v.n, '|', v.s)
 FROM r
 LEFT JOIN LATERAL (SELECT * FROM c WHERE tab = 'latest' AND c.k = r.k AND c.seq < r.id
                    ORDER BY seq DESC LIMIT 1) l ON NOT l.gone
 LEFT JOIN LATERAL (SELECT * FROM c WHERE tab = 'everywhere'
                    AND c.k = '[' || r.other || ',' || r.t % 3 || ']' AND c.seq < r.id
                    ORDER BY seq DESC LIMIT 1) e ON NOT e.gone
+LEFT JOIN LATERAL (SELECT * FROM c WHERE tab = 'versions' AND c.k = r.k AND c.seq < r.id AND c.t <= r.t
+                   ORDER BY t DESC, seq DESC LIMIT 1) v ON NOT v.gone
 ORDER BY r.id)");
     std::vector<std::pair<int64_t, std::string>> ours;
     for (const Output& output : world.sink.outputs) {

@@ -53,6 +53,15 @@ TEST_CASE("names of tables and rows that would mean two things are refused") {
                    "their only field is 'value'"));
 }
 
+TEST_CASE("only a table with a history is looked up as of a time") {
+    const std::string as_of = "{table: users, by: _key, as_of: event_time}";
+    CHECK(contains(errors_of(as_of, "{topic: s}"), "W0093"));
+    CHECK(errors_of(as_of, "{topic: s}", "{topic: users, history: 1h}").empty());
+    CHECK(errors_of("{table: users, by: _key, as_of: latest}", "{topic: s}").empty());
+    CHECK(contains(errors_of("{table: users, by: _key}", "{topic: s}", "{topic: users, timestamp: since}"),
+                   "W0093"));
+}
+
 constexpr const char* kPipeline = R"(
 name: p
 kafka: {bootstrap.servers: b}
@@ -151,6 +160,117 @@ TEST_CASE("a table whose rows change for ever keeps its size") {
     CHECK(world.shard->status().tables[0].bytes < 4 * largest);
 }
 
+// Goal: a lookup as of a time finds the version that held then, from the bound of the history on; before it
+// that version or none. Method: versions out of order within the history, tombstones, times that meet,
+// commits and restarts, a global table too.
+TEST_CASE("lookups as of event time agree with a naive model over random histories") {
+    constexpr int64_t kHistoryMs = 1'000;
+    for (uint64_t seed = 1; seed <= 12; ++seed) {
+        CAPTURE(seed);
+        std::mt19937_64 random(seed);
+        const auto below = [&](int64_t n) {
+            return static_cast<int64_t>(random() % static_cast<uint64_t>(n));
+        };
+        World world(std::string(R"(
+name: p
+kafka: {bootstrap.servers: b}
+sources:
+  reads: {topic: reads}
+tables:
+  rows: {topic: rows, history: 1s, global: )") +
+                    (seed % 3 == 0 ? "true" : "false") + R"(}
+streams:
+  found:
+    from: reads
+    steps: [{lookup: {table: rows, by: _key, as_of: event_time}}, {map: {v: rows.v}}]
+    to: found
+)");
+        const int64_t keys = seed % 2 == 0 ? 3 : 60;
+        std::map<std::string, std::map<int64_t, std::string>> model;  // Key → time → value, "" deleted.
+        int64_t newest = 10'000;
+        size_t outputs = 0;
+        size_t beyond = 0;
+        for (int step = 0; step < 4'000; ++step) {
+            CAPTURE(step);
+            const std::string key = std::to_string(below(keys));
+            if (below(40) == 0) world.epoch();
+            if (below(400) == 0) {
+                world.epoch();
+                world.crash();
+            }
+            if (below(2) == 0) {
+                const int64_t time = newest + below(60) - (below(2) == 0 ? below(kHistoryMs) : 0);
+                Record record{key, std::nullopt, time, {}};
+                if (below(5) > 0)
+                    record.value = "{\"v\":\"" + std::string(static_cast<size_t>(below(30)), 'x') +
+                                   std::to_string(step) + "\"}";
+                model[key][time] = record.value.value_or("");
+                REQUIRE(world.in("rows", {record}).ok());
+                newest = std::max(newest, time);
+                continue;
+            }
+            const int64_t time = newest + 50 - below(3 * kHistoryMs / 2);
+            REQUIRE(world.in("reads", key, "{}", time).ok());
+            REQUIRE(world.sink.outputs.size() == ++outputs);
+            const auto& versions = model[key];
+            const auto after = versions.upper_bound(time);
+            std::string expected;
+            if (after != versions.begin()) expected = std::prev(after)->second;
+            if (expected.empty()) expected = "{\"v\":null}";
+            const std::string& found = world.sink.outputs.back().value;
+            if (time < newest - kHistoryMs && found == "{\"v\":null}") {
+                ++beyond;
+            } else {
+                REQUIRE(found == expected);
+            }
+        }
+        CHECK(beyond > 0);
+        CHECK(world.imbalance() == "");
+    }
+}
+
+// Goal: versions that no lookup can ask for any more are given back, in memory and in the stored state, of
+// rows that change and of rows that do not.
+TEST_CASE("a table with a history keeps as much as its time span needs") {
+    World world(R"(
+name: p
+kafka: {bootstrap.servers: b}
+sources:
+  reads: {topic: reads}
+tables:
+  rows: {topic: rows, history: 10s}
+streams:
+  found:
+    from: reads
+    steps: [{lookup: {table: rows, by: _key, as_of: event_time}}, {map: {v: rows.v}}]
+    to: found
+)");
+    size_t largest = 0;
+    for (int round = 0; round < 300; ++round) {
+        // Each key changes for a while, then never again; half of them end deleted.
+        for (int i = 0; i < 20; ++i) {
+            const int key = round / 10 * 20 + i;
+            const bool ends = round % 10 == 9 && key % 2 == 0;
+            REQUIRE(world.in("rows", {Record{std::to_string(key),
+                                             ends ? std::nullopt : std::optional<std::string>(R"({"v":1})"),
+                                             round * 1'000, {}}})
+                        .ok());
+        }
+        world.epoch();
+        if (round == 50) largest = world.shard->status().tables[0].bytes;
+    }
+    // 600 keys came: 300 were deleted, all but some of the last 20 s. Of the others one version each, and the
+    // changes of the last 10 s, and what the sweep has yet to see.
+    CHECK(world.shard->status().tables[0].rows < 450);
+    CHECK(world.shard->status().tables[0].rows >= 300);
+    CHECK(world.stored_entries() < 1'200);
+    CHECK(world.shard->status().tables[0].bytes < 10 * largest);
+    world.crash();
+    CHECK(world.shard->status().tables[0].rows < 450);
+    REQUIRE(world.in("reads", "1", "{}", 299'000).ok());
+    CHECK(world.lines().back() == R"(found 1 {"v":1})");
+}
+
 // Goal: a stream reads of another what that one would write, no matter whether there is a topic between them.
 TEST_CASE("a row is seen by the stream that looked it up, and by no other") {
     World world(R"(
@@ -228,6 +348,9 @@ TEST_CASE("state stays valid when lookups use other fields, and not when the tab
     CHECK(hash("", "") == hash("rows.text", "rows.name"));
     CHECK(hash("", "") == hash("{topic: everywhere", "{topic: elsewhere"));
     CHECK(hash("", "") != hash("{topic: rows}", "{topic: rows2}"));
+    const std::string history = "{topic: rows, history: 1h}";
+    CHECK(hash("", "") != hash("{topic: rows}", history));
+    CHECK(hash("{topic: rows}", history) == hash("{topic: rows}", "{topic: rows, history: 2h}"));
 }
 
 }  // namespace
