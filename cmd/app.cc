@@ -122,8 +122,8 @@ Result<void> App::check_inputs() {
         });
         if (!info.ok()) return info.error();
         topic_partitions_.push_back(info->partition_count);
-        if (plan_->inputs[i].is_table && !info->compacted)
-            log_warn("{}", not_compacted(plan_->inputs[i].name));
+        for (const std::string& warning : input_warnings(*plan_, TopicId{static_cast<uint16_t>(i)}, *info))
+            log_warn("{}", warning);
     }
     partition_counts_ = processor::sharded_partition_counts(*plan_, topic_partitions_);
     WEIR_TRY(check_partition_counts(*plan_, topic_partitions_));

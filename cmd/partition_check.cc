@@ -5,13 +5,27 @@
 #include <algorithm>
 #include <set>
 
+#include "config/scalar.h"
+
 namespace weir::cmd {
 
-std::string not_compacted(const std::string& topic) {
-    return fmt::format(
-        "table topic {} is not compacted: rows end with its retention, and a start reads every old version; "
-        "set cleanup.policy=compact",
-        topic);
+std::vector<std::string> input_warnings(const processor::Plan& plan, TopicId topic,
+                                        const processor::TopicInfo& info) {
+    const processor::PlanInput& input = plan.inputs[static_cast<size_t>(topic)];
+    std::vector<std::string> warnings;
+    if (input.is_table && !info.compacted)
+        warnings.push_back(fmt::format(
+            "table topic {} is not compacted: rows end with its retention, and a start reads every old "
+            "version; set cleanup.policy=compact",
+            input.name));
+    if (!info.compacted && info.retention_ms.value_or(-1) >= 0 && *info.retention_ms < input.reach_ms)
+        warnings.push_back(fmt::format(
+            "topic {} keeps records for {}, but stream '{}' puts together what lies up to {} apart: a start "
+            "from the beginning, or one after an outage, misses what is deleted by then; set retention.ms to "
+            "at least {}",
+            input.name, config::format_duration(*info.retention_ms), plan.stream_names[input.reach_stream],
+            config::format_duration(input.reach_ms), input.reach_ms));
+    return warnings;
 }
 
 namespace {

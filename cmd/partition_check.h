@@ -1,7 +1,7 @@
 // What only the cluster can tell about a plan's topics: records of one key must be in equally numbered
 // partitions of every topic that a stage reads, and of every table in which they are looked up, so those
-// topics need equal partition counts; how many partitions an internal topic has to have; and that a table's
-// topic should be compacted.
+// topics need equal partition counts; how many partitions an internal topic has to have; that a table's
+// topic should be compacted, and another's kept for as long as its records are waited for.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ namespace weir::cmd {
 [[nodiscard]] Result<void> check_internal_partitions(const processor::Plan& plan, TopicId topic,
                                                      const std::vector<int32_t>& counts, int32_t found);
 
-// The warning for a table's topic.
-[[nodiscard]] std::string not_compacted(const std::string& topic);
+// What a topic's settings take away from what the plan makes of its records; one sentence each.
+[[nodiscard]] std::vector<std::string> input_warnings(const processor::Plan& plan, TopicId topic,
+                                                      const processor::TopicInfo& info);
 
 }  // namespace weir::cmd

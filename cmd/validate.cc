@@ -80,8 +80,8 @@ void check_inputs(const Prepared& prepared, processor::Connector& connector, Rep
             }
             first_read += range->end - *start;
         }
-        if (input.is_table && !info->compacted)
-            std::printf("  warning: %s\n", not_compacted(input.name).c_str());
+        for (const std::string& warning : input_warnings(plan, topic, *info))
+            std::printf("  warning: %s\n", warning.c_str());
         std::printf("  %s  %-32s %d partitions, a first start reads about %lld records\n",
                     input.is_table ? "table" : "input", input.name.c_str(), info->partition_count,
                     static_cast<long long>(first_read));

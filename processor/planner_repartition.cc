@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/bytes.h"
+#include "processor/join_reach.h"
 #include "processor/planner.h"
 
 namespace weir::processor {
@@ -19,6 +20,17 @@ std::string list_of(const std::vector<config::Text>& fields) {
 
 bool feeds(const std::vector<Feed>& feeds, size_t source) {
     return std::any_of(feeds.begin(), feeds.end(), [&](const Feed& feed) { return feed.source == source; });
+}
+
+int64_t reach_of(const Stage& stage) {
+    if (stage.join) {
+        const JoinReach reach(stage.join->rule);
+        return std::max(reach.longest_ms(Side::kLeft), reach.longest_ms(Side::kRight));
+    }
+    if (stage.limit > 0) return stage.limit_ms;
+    const config::Window& window = stage.window;
+    const bool by_event_time = window.is_timed() && window.time == config::Window::Time::kEvent;
+    return by_event_time ? window.size_ms + window.grace_ms : 0;
 }
 
 }  // namespace
@@ -279,9 +291,14 @@ void Planner::finish_stages() {
         settle_time(stage);
         stage.depth = depth_of(stage.feeds);
         CoPartitioned together{stage.stream, {}, stage.join.has_value(), -1};
-        for (size_t input = 0; input < plan_->inputs.size(); ++input) {
-            if (feeds(stage.feeds, plan_->inputs[input].source))
-                together.inputs.push_back(static_cast<TopicId>(input));
+        const int64_t reach_ms = reach_of(stage);
+        for (size_t id_of = 0; id_of < plan_->inputs.size(); ++id_of) {
+            PlanInput& input = plan_->inputs[id_of];
+            if (!feeds(stage.feeds, input.source)) continue;
+            together.inputs.push_back(static_cast<TopicId>(id_of));
+            if (reach_ms <= input.reach_ms) continue;
+            input.reach_ms = reach_ms;
+            input.reach_stream = stage.stream;
         }
         if (together.inputs.size() > 1) plan_->co_partitioned.push_back(std::move(together));
     }
