@@ -186,7 +186,8 @@ Result<void> Worker::try_recover() {
         WEIR_TRY(restore_from_offsets(committed));
     check_ledger();
     crash_point("after_recovery_switch");
-    ours_ = {commit_named_by(committed), {}};
+    attempted_ = {};
+    add_own_boot(commit_named_by(committed));
     WEIR_TRY(sink_->begin());
     WEIR_TRY(pin_start_offsets());
     return start_reading();
@@ -200,17 +201,23 @@ Result<void> Worker::open_sink() {
 }
 
 // A process that stood still may have been replaced, and learn of it as a fence, a timeout or a refused
-// record. Opening a producer would fence its successor. Who committed last tells.
+// record. Opening a producer would fence its successor. Who committed last tells. The commit read here may be older
+// than the latest one of ours: a transaction is answered when it is decided, and visible when its markers are
+// written, which a broker that dies in between does at its next start.
 Result<void> Worker::check_not_replaced() {
     WEIR_ASSIGN(const Committed committed, sink_->committed(partitions_, kAttemptMs));
     const CommitId held = commit_named_by(committed);
-    if (held == ours_[0] || held == ours_[1]) return {};
+    if (std::find(own_boots_.begin(), own_boots_.end(), held.boot) != own_boots_.end()) return {};
     return Error{
         Code::kFenced,
         fmt::format("slot {} was replaced: another process runs pipeline '{}' as instance {}, Kafka holds "
                     "its commit {}; this one stops",
                     settings_.identity.slot, settings_.identity.pipeline, settings_.identity.instance,
                     to_string(held))};
+}
+
+void Worker::add_own_boot(const CommitId& id) {
+    if (own_boots_.empty() || own_boots_.back() != id.boot) own_boots_.push_back(id.boot);
 }
 
 void Worker::draw_boot_nonce() {

@@ -229,7 +229,7 @@ void Worker::check_ledger() {
 }
 
 void Worker::keep_counters_of(const CommitId& decided) {
-    if (decided == CommitId{} || decided != ours_[1]) return;
+    if (decided == CommitId{} || decided != attempted_) return;
     committed_counters_ = attempted_counters_;
     counters_ = committed_counters_;
 }
@@ -367,7 +367,8 @@ Result<Worker::EpochResult> Worker::commit_epoch() {
     }
     check_ledger();
     const CommitId id{next_.boot, ++next_.sequence};
-    ours_[1] = id;
+    attempted_ = id;
+    add_own_boot(id);
     attempted_counters_ = counters_;
     auto result = settings_.decider == Decider::kTransaction ? commit_by_transaction(id)
                   : settings_.decider == Decider::kWal       ? commit_by_log(id)
@@ -375,7 +376,6 @@ Result<Worker::EpochResult> Worker::commit_epoch() {
     if (!result.ok() || *result != EpochResult::kCommitted) return result;
     crash_point("after_commit");
     previous_ = id;
-    ours_[0] = id;
     log_reserved_ = false;
     epoch_started_us_ = 0;
     last_commit_us_ = clock_.monotonic_us();
@@ -510,9 +510,10 @@ Result<void> Worker::count_recovery(const Error& cause) {
         if (epoch_started_us_ == 0 || !timed_out || ++timeout_fences_ > kTimeoutFencesInARow)
             return Error{
                 Code::kFenced,
-                fmt::format("slot {} was fenced: another process runs pipeline '{}' as instance {}; this "
+                fmt::format("slot {} was fenced: another process runs pipeline '{}' as instance {}{}; this "
                             "one stops ({})",
                             settings_.identity.slot, settings_.identity.pipeline, settings_.identity.instance,
+                            timed_out ? ", or its transactions take longer than transaction.timeout.ms" : "",
                             cause.message)};
     }
     ready_ = false;

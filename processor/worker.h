@@ -146,6 +146,7 @@ private:
     [[nodiscard]] std::vector<OffsetCommit> offsets(const CommitId& id) const;
     [[nodiscard]] Shard& shard_of(TopicPartition partition);
     void draw_boot_nonce();
+    void add_own_boot(const CommitId& id);
     [[nodiscard]] Result<void> check_not_replaced();
     void beat();
     void publish(WorkerPhase phase);
@@ -163,7 +164,7 @@ private:
     std::unique_ptr<state::SlotStore> log_;
     Counters counters_;
     Counters committed_counters_;  // As of the latest commit: an abandoned epoch's records are counted again.
-    Counters attempted_counters_;  // As of the commit ours_[1]: it may turn out to have happened.
+    Counters attempted_counters_;  // As of attempted_: it may turn out to have happened.
     Counters global_counters_;     // What the global tables read; no epoch takes it back.
     Ledger ledger_;
     std::vector<uint64_t> held_records_;  // Reused.
@@ -178,8 +179,9 @@ private:
     bool log_reserved_ = false;
     CommitId previous_;  // The latest committed epoch of this slot.
     CommitId next_;      // boot = this sink's nonce; sequence = the last one used.
-    // The commits of this process that Kafka may hold: the latest one known, and the one begun after it.
-    std::array<CommitId, 2> ours_;
+    CommitId attempted_;  // The latest commit that was begun.
+    // Of the commits that Kafka may hold without another process: ours, and what a recovery began from.
+    std::vector<decltype(CommitId::boot)> own_boots_;
     int64_t epoch_started_us_ = 0;  // Of the first change in the open epoch; 0: nothing changed yet.
     int64_t last_commit_us_ = 0;
     int64_t disk_retry_us_ = 0;

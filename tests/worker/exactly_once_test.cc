@@ -261,6 +261,28 @@ TEST_CASE("worker: a process that wakes up after a takeover leaves the new owner
     CHECK(turns(second, 100).ok());
 }
 
+// Goal: a commit that is decided but not visible yet, as after the death of a broker between the two, is not
+// taken for another process's older one.
+TEST_CASE("worker: a commit of ours that Kafka does not show yet is not a takeover") {
+    const sim::Outputs expected = undisturbed();
+    sim::World world;
+    world.feed(kRecords);
+    world.start();
+    Fault slow;
+    slow.kind = Fault::Kind::kSlowMarkers;
+    slow.delay_ms = 8'000;
+    world.broker.inject(Api::kCommit, 3, slow);
+    while (world.broker.calls(Api::kCommit) < 3) {
+        world.feed_some();
+        REQUIRE(world.worker->step(0).ok());
+        world.clock.advance_ms(20);
+    }
+    world.broker.inject(Api::kProduce, 1, Fault{});
+    world.run_to_the_end();
+    CHECK(world.worker->status().recoveries == 1);
+    CHECK(sim::difference(expected, world.outputs()) == "");
+}
+
 // Goal: a transaction that Kafka aborted because it took too long is answered like a zombie's; the worker
 // tells the two apart by its own clock and goes on.
 TEST_CASE("worker: a transaction that Kafka timed out is not a takeover") {
