@@ -27,8 +27,8 @@ struct PlanInput {
     bool is_table = false;
     bool global = false;    // Of a global table: every worker reads all of its partitions.
     int32_t internal = -1;  // Index into Plan::internal_topics; -1: the user's.
-    // The longest time for which a step keeps what it knows of a record, for others that may follow: window or
-    // distance of partners, and grace. 0: no step does, or for no time that is known.
+    // The longest time for which a step keeps what it knows of a record, for others that may follow: window
+    // or distance of partners, and grace. 0: no step does, or for no time that is known.
     int64_t reach_ms = 0;
     size_t reach_stream = 0;  // The stream of that step.
 };

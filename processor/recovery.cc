@@ -201,9 +201,9 @@ Result<void> Worker::open_sink() {
 }
 
 // A process that stood still may have been replaced, and learn of it as a fence, a timeout or a refused
-// record. Opening a producer would fence its successor. Who committed last tells. The commit read here may be older
-// than the latest one of ours: a transaction is answered when it is decided, and visible when its markers are
-// written, which a broker that dies in between does at its next start.
+// record. Opening a producer would fence its successor. Who committed last tells. The commit read here may be
+// older than the latest one of ours: a transaction is answered when it is decided, and visible when its
+// markers are written, which a broker that dies in between does at its next start.
 Result<void> Worker::check_not_replaced() {
     WEIR_ASSIGN(const Committed committed, sink_->committed(partitions_, kAttemptMs));
     const CommitId held = commit_named_by(committed);

@@ -20,8 +20,8 @@ TEST_CASE("start: warns of an input that is kept for less than what is put toget
     REQUIRE(told.size() == 1);
     CHECK(told[0] ==
           "topic slow keeps records for 1h, but stream 'both' puts together what lies up to 150m apart: a "
-          "start from the beginning, or one after an outage, misses what is deleted by then; set retention.ms "
-          "to at least 9000000");
+          "start from the beginning, or one after an outage, misses what is deleted by then; set "
+          "retention.ms to at least 9000000");
     CHECK(warnings(joined, {1, 3 * kHour, false}).empty());
     CHECK(warnings(joined, {1, -1, false}).empty());
     CHECK(warnings(joined, {1, std::nullopt, false}).empty());
