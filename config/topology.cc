@@ -168,9 +168,6 @@ private:
         if (join.by == Join::By::kAsOf && join.keeps_right())
             diagnostics_.error("W0063", join.mark, "an as-of join is `inner` or `left`",
                                "it looks for the nearest right record of each left one");
-        if (join.window.kind == Window::Kind::kHopping && join.kind != Join::Kind::kInner)
-            diagnostics_.error("W0063", join.mark, "a join in hopping windows is `inner`",
-                               "a record may have a partner in one of its windows and none in another");
         if (join.by == Join::By::kWindow && join.window.size_ms > 0) check_grid(join.window);
         if (join.left.name != join.right.name || join.left.name.empty()) return;
         diagnostics_.error("W0062", join.right.mark,

@@ -10,10 +10,6 @@
 #include "processor/shard.h"
 
 namespace weir::processor {
-namespace {
-
-
-}  // namespace
 
 Join::Join(const Graph& graph, StageId id)
     : stage_(graph.stages[id]),
@@ -21,9 +17,17 @@ Join::Join(const Graph& graph, StageId id)
       join_(*stage_.join),
       reach_(join_.rule),
       as_of_(join_.rule.by == config::Join::By::kAsOf),
-      buffers_{JoinBuffer(reach_.longest_ms(Side::kLeft), join_.rule.keeps_left() || as_of_, stage_.table),
-               JoinBuffer(reach_.longest_ms(Side::kRight), join_.rule.keeps_right(),
+      buffers_{JoinBuffer(reach_.longest_ms(Side::kLeft), join_.rule.keeps_left() || as_of_,
+                          hopping_windows(), stage_.table),
+               JoinBuffer(reach_.longest_ms(Side::kRight), join_.rule.keeps_right(), hopping_windows(),
                           stage_.table + kTablesPerSide)} {}
+
+const WindowGrid* Join::hopping_windows() const {
+    const config::Join& rule = join_.rule;
+    const bool hopping =
+        rule.by == config::Join::By::kWindow && rule.window.kind == config::Window::Kind::kHopping;
+    return hopping && rule.kind != config::Join::Kind::kInner ? &reach_.windows() : nullptr;
+}
 
 Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNode& input, Batch& batch,
                         Rows rows) {
@@ -36,10 +40,18 @@ Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNod
     if (!rows_.empty()) {
         WEIR_TRY(evaluate(executor, node, input, batch));
         encode_keys();
+        const auto watermark_at = [&](uint32_t row) {
+            return can_be_late ? before.late_at(batch.watermarks[row]) : kNoTime;
+        };
         matched_.assign(batch.row_count, 0);
+        open_.resize(std::max(open_.size(), batch.row_count));
+        if (buffers_[side_].per_window()) {
+            for (const uint32_t row : rows_)
+                open_[row] =
+                    buffers_[side_].open_at(batch.times[row], reach_.first_open(watermark_at(row)));
+        }
         for (size_t i = 0; i < rows_.size() && !as_of_; ++i)
-            WEIR_TRY(probe(executor, node, batch, i,
-                           can_be_late ? before.late_at(batch.watermarks[rows_[i]]) : kNoTime));
+            WEIR_TRY(probe(executor, node, batch, i, watermark_at(rows_[i])));
         WEIR_TRY(flush_pairs(executor, node));
         insert(batch, executor.counters(node.stream));
     }
@@ -154,7 +166,7 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
         for (WindowGrid::Cell window = windows.first; window <= windows.last;
              window = windowed ? reach_.windows().next_window(window) : window + 1) {
             if (pairs_.empty()) results_ = &executor.begin_nested_slice(stage_.frame, kSliceRows);
-            add_pair(batch, row, found, window);
+            add_pair(batch, row, found, windows, window);
             if (pairs_.size() == kSliceRows) WEIR_TRY(flush_pairs(executor, node));
         }
     }
@@ -162,9 +174,9 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
 }
 
 void Join::add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& found,
-                    WindowGrid::Cell window) {
+                    const JoinReach::Shared& windows, WindowGrid::Cell window) {
     const size_t at = pairs_.size();
-    pairs_.push_back({row, found});
+    pairs_.push_back({row, found, windows});
     results_->times[at] = std::max(batch.times[row], found.time);
     fill_window(*results_, at, window);
     fill(*results_, at, static_cast<Side>(1 - side_), *found.row);
@@ -216,8 +228,10 @@ Result<void> Join::flush_pairs(Executor& executor, const Node& node) {
         result_rows_.resize(kept);
     }
     for (const uint32_t row : result_rows_) {
-        matched_[pairs_[row].probe] = 1;
-        buffers_[1 - side_].mark_matched(pairs_[row].found);
+        const auto& [probe, found, windows] = pairs_[row];
+        matched_[probe] = 1;
+        if (buffers_[side_].per_window()) open_[probe].take_out(windows.first, windows.last);
+        buffers_[1 - side_].mark_matched(found, windows.first, windows.last);
     }
     pairs_.clear();
     counters.derived += result_rows_.size();
@@ -241,7 +255,7 @@ void Join::insert(const Batch& batch, StreamCounters& counters) {
         }
         buffer_.clear();
         for (const Column* column : columns_) append_compact_value((*column)[row], buffer_);
-        buffer.insert(key, hashes_[i], batch.times[row], buffer_, matched_[row] != 0);
+        buffer.insert(key, hashes_[i], batch.times[row], buffer_, matched_[row] != 0, open_[row]);
     }
 }
 
@@ -250,6 +264,7 @@ EventTime Join::next_due() {
     for (size_t side = 0; side < 2; ++side) {
         const EventTime bound = buffers_[side].next_bound();
         if (bound != kEndOfTime) due = std::min(due, reach_.reaches(static_cast<Side>(side), bound));
+        if (const auto window = buffers_[side].next_window()) due = std::min(due, reach_.closes(*window));
     }
     return due;
 }
@@ -277,6 +292,11 @@ void Join::append_open(std::string_view key, std::vector<OpenWindow>& out) {
             window.closes_at = reach_.reaches(side, record.time + 1);
             const bool left = side == Side::kLeft;
             const bool kept = left ? join_.rule.keeps_left() : join_.rule.keeps_right();
+            if (buffers_[index].per_window()) {
+                if (const auto next = buffers_[index].next_window_of(record))
+                    window.result_at = reach_.closes(*next);
+                continue;
+            }
             if (as_of_ ? left && (kept || nearest(record) != nullptr) : kept && !record.row->matched())
                 window.result_at = window.closes_at;
         }
@@ -290,12 +310,15 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
     if (next_due() > watermark) return false;
     const std::array<EventTime, 2> bounds = {reach_.bound(Side::kLeft, watermark),
                                              reach_.bound(Side::kRight, watermark)};
+    const bool hopping = hopping_windows() != nullptr;
+    const WindowGrid::Cell first_open = hopping ? reach_.first_open(watermark) : 0;
     std::array<JoinBuffer::Found, 2> next;
     std::array<bool, 2> any;
     for (size_t side = 0; side < 2; ++side)
-        any[side] = buffers_[side].next_unmatched(bounds[side], next[side]);
+        any[side] = buffers_[side].next_unmatched(bounds[side], first_open, next[side]);
     const auto leaves_at = [&](Side side) {
-        return reach_.reaches(side, next[static_cast<size_t>(side)].time + 1);
+        const JoinBuffer::Found& record = next[static_cast<size_t>(side)];
+        return hopping ? reach_.closes(record.window) : reach_.reaches(side, record.time + 1);
     };
     StreamCounters& counters = executor.counters(stage_.stream);
     size_t count = 0;
@@ -304,13 +327,13 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
         const bool left = any[0] && (!any[1] || leaves_at(Side::kLeft) <= leaves_at(Side::kRight));
         const size_t side = left ? 0 : 1;
         const JoinBuffer::Found leaving = next[side];
-        any[side] = buffers_[side].next_unmatched(bounds[side], next[side]);
+        any[side] = buffers_[side].next_unmatched(bounds[side], first_open, next[side]);
         const JoinBuffer::Found* const partner = as_of_ ? nearest(leaving) : nullptr;
         changed = true;
         if (as_of_ && partner == nullptr && !join_.rule.keeps_left()) continue;
         if (count == 0) results_ = &executor.begin_slice(stage_.frame, kSliceRows);
         results_->times[count] = std::max(leaving.time, partner == nullptr ? leaving.time : partner->time);
-        fill_window(*results_, count, reach_.windows().cell_of(leaving.time));  // Tumbling.
+        fill_window(*results_, count, hopping ? leaving.window : reach_.windows().cell_of(leaving.time));
         fill(*results_, count, static_cast<Side>(side), *leaving.row);
         if (partner != nullptr) {
             fill(*results_, count, Side::kRight, *partner->row);
@@ -375,7 +398,8 @@ Result<void> Join::restore(uint32_t table, std::string_view key, std::string_vie
         if (!clock) return unreadable;
         now_ = watermark = *clock;
         for (size_t side = 0; side < 2; ++side)
-            buffers_[side].restore_bound(reach_.bound(static_cast<Side>(side), now_));
+            buffers_[side].restore_bound(reach_.bound(static_cast<Side>(side), now_),
+                                         hopping_windows() != nullptr ? reach_.first_open(now_) : 0);
         return {};
     }
     // Values are read with every pair later on, unchecked: here is where they are checked.
@@ -386,6 +410,10 @@ Result<void> Join::restore(uint32_t table, std::string_view key, std::string_vie
         ByteReader in(value);
         in.le<uint8_t>();
         in.varint();
+        if (buffers_[side].per_window()) {
+            in.varint();
+            in.varint();
+        }
         in.bytes();
         Value ignored;
         for (size_t i = 0; i < join_.columns[side].size() && good; ++i)

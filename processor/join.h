@@ -8,7 +8,10 @@
 //   leaving   a record leaves when the watermark has passed its time + how far a partner may be ahead +
 //             grace; on a side that keeps records without a partner it is given then, once.
 //   order     pairs in the order of the records that complete them, each with its partners in order of their
-//             times, then arrival; records without a partner in order of the watermark at which they leave.
+//             times, then arrival; records without a partner in order of the watermark at which they leave,
+//             then left before right, by their times, then arrival.
+//   hopping   a side that keeps records without a partner gives one for each of its windows that closes
+//             before it has one there.
 //
 // Stored form: join_buffer.h, and table T, key "w": version(u8) clock(i64).
 //
@@ -60,8 +63,11 @@ private:
     struct Pair {
         uint32_t probe;  // Row of the slice.
         JoinBuffer::Found found;
+        JoinReach::Shared windows;
     };
 
+    // Not null: a side that is kept tells a record for each of its windows.
+    [[nodiscard]] const WindowGrid* hopping_windows() const;
     void split_late(const Batch& batch, Rows rows, const Watermarks::Before* before);
     [[nodiscard]] Result<void> evaluate(Executor& executor, const Node& node, const JoinInputNode& input,
                                         Batch& batch);
@@ -70,7 +76,8 @@ private:
     // late.
     [[nodiscard]] Result<void> probe(Executor& executor, const Node& node, const Batch& batch, size_t i,
                                      EventTime watermark);
-    void add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& found, WindowGrid::Cell window);
+    void add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& found,
+                  const JoinReach::Shared& windows, WindowGrid::Cell window);
     [[nodiscard]] Result<void> flush_pairs(Executor& executor, const Node& node);
     void insert(const Batch& batch, StreamCounters& counters);
     void fill(Batch& batch, size_t row, Side side, const JoinBuffer::Row& from);
@@ -99,7 +106,8 @@ private:
     std::string key_bytes_;                   // Of all rows of rows_, one after the other …
     std::vector<size_t> key_ends_;            // … up to here; empty: NULL.
     std::vector<uint64_t> hashes_;
-    std::vector<uint8_t> matched_;  // By row.
+    std::vector<uint8_t> matched_;        // By row.
+    std::vector<JoinBuffer::Open> open_;  // By row; in a buffer that is per_window().
     std::vector<JoinBuffer::Found> found_;
     Batch* results_ = nullptr;
     std::vector<Pair> pairs_;  // The rows of `results_`.

@@ -19,6 +19,7 @@ constexpr size_t kFirstSlots = 16;
 constexpr size_t kFirstBlock = 1 << 10;
 constexpr size_t kLargestBlock = 64 << 10;
 constexpr uint8_t kFoundPartner = 1;
+constexpr uint8_t kOpenFollows = 2;
 constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
 
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
@@ -35,10 +36,11 @@ std::string_view JoinBuffer::Row::key() const {
     return in.bytes();
 }
 
-JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, uint32_t table)
+JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table)
     : width_ms_(std::clamp(keep_ms / kPanes, kNarrowestMs, kWidestMs)),
       origin_(kOrigin / width_ms_),
       keeps_(keeps),
+      windows_(keeps ? windows : nullptr),
       table_(table) {}
 
 int32_t JoinBuffer::number_of(EventTime time) const {
@@ -47,8 +49,9 @@ int32_t JoinBuffer::number_of(EventTime time) const {
 
 EventTime JoinBuffer::start_of(int32_t number) const { return (number + origin_) * width_ms_; }
 
-size_t JoinBuffer::row_bytes(size_t size) {
-    return (sizeof(Row) + size + alignof(Row) - 1) / alignof(Row) * alignof(Row);
+size_t JoinBuffer::row_bytes(size_t size) const {
+    const size_t all = sizeof(Row) + size + (per_window() ? sizeof(Open) : 0);
+    return (all + alignof(Row) - 1) / alignof(Row) * alignof(Row);
 }
 
 const JoinBuffer::Slot* JoinBuffer::find_slot(std::string_view key, uint64_t hash) const {
@@ -99,7 +102,7 @@ JoinBuffer::Row& JoinBuffer::add_row(Pane& pane, size_t size) {
     return *row;
 }
 
-JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, size_t& at) {
+JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, size_t& at) const {
     if (at == block.used) return nullptr;
     auto* const row = std::launder(reinterpret_cast<Row*>(block.memory.get() + at));
     at += row_bytes(row->encoded().size());
@@ -107,7 +110,7 @@ JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, size_t& at) {
 }
 
 void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values,
-                        bool matched) {
+                        bool matched, Open open) {
     const int32_t number = number_of(time);
     Pane& pane = panes_[number];
     length_.clear();
@@ -124,6 +127,9 @@ void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std
     if (matched) row.size |= Row::kMatched;
     if (!key.empty()) link(row, number, hash);
     if (pane.telling && !matched) push_waiting(pane, row);
+    if (!per_window()) return;
+    set_open(row, open);
+    if (leaving_started_) push_next_window({&row, time});
 }
 
 void JoinBuffer::link(Row& row, int32_t pane, uint64_t hash) {
@@ -182,7 +188,24 @@ void JoinBuffer::make_room() {
     used_slots_ = live;
 }
 
-void JoinBuffer::mark_matched(const Found& found) {
+void JoinBuffer::mark_matched(const Found& found, WindowGrid::Cell first, WindowGrid::Cell last) {
+    if (per_window()) {
+        start_leaving();
+        const Open before = open_of(*found.row);
+        Open open = before;
+        // Windows before the first ones have closed since they were last told.
+        if (last < last_window(found.time)) {
+            for (auto window = windows_->first_window(open.from); window < std::min(first, open.to);
+                 window = windows_->next_window(window))
+                push_leaving(window, found, true);
+            open.from = std::max(open.from, first);
+        }
+        open.take_out(first, last);
+        if (open.from == before.from && open.to == before.to) return;
+        set_open(*found.row, open);
+        marked_.push_back(found);
+        return;
+    }
     if (found.row->matched()) return;
     found.row->size |= Row::kMatched;
     if (keeps_) marked_.push_back(found);
@@ -212,6 +235,10 @@ void JoinBuffer::start_telling(Pane& pane, EventTime start) const {
 
 void JoinBuffer::look() {
     if (!keeps_ || panes_.empty()) return;
+    if (per_window()) {
+        start_leaving();
+        return settle_leaving();
+    }
     auto& [number, pane] = *panes_.begin();
     start_telling(pane, start_of(number));
     while (!pane.waiting.empty() && pane.waiting.front().row->matched()) pop_waiting(pane);
@@ -222,13 +249,26 @@ EventTime JoinBuffer::next_bound() {
     const auto& [number, pane] = *panes_.begin();
     const EventTime start = start_of(number);
     const EventTime end = start + width_ms_;
-    if (!keeps_) return end;
+    if (!keeps_ || per_window()) return end;
     if (!pane.telling) return told_before_ == kEndOfTime ? kEndOfTime : std::max(start, told_before_) + 1;
     return pane.waiting.empty() ? end : start + pane.waiting.front().after_start + 1;
 }
 
-bool JoinBuffer::next_unmatched(EventTime bound, Found& out) {
+bool JoinBuffer::next_unmatched(EventTime bound, WindowGrid::Cell first_open, Found& out) {
     if (!keeps_) return false;
+    if (per_window()) {
+        start_leaving();
+        settle_leaving();
+        if (leaving_.empty() || leaving_.front().window >= first_open) return false;
+        const Leaving next = pop_leaving();
+        out = {next.row, next.time, next.window};
+        if (next.certain) return true;
+        Open open = open_of(*next.row);
+        open.from = next.window + 1;
+        set_open(*next.row, open);
+        push_next_window(out);
+        return true;
+    }
     for (auto& [number, pane] : panes_) {
         const EventTime start = start_of(number);
         if (start >= bound) return false;
@@ -275,7 +315,7 @@ uint64_t JoinBuffer::count_rows() const {
 }
 
 size_t JoinBuffer::bytes() const {
-    size_t total = slots_.capacity() * sizeof(Slot);
+    size_t total = slots_.capacity() * sizeof(Slot) + leaving_.capacity() * sizeof(Leaving);
     for (const auto& [number, pane] : panes_) {
         total += sizeof(Panes::value_type) + pane.blocks.capacity() * sizeof(Block) +
                  pane.waiting.capacity() * sizeof(Waiting) + pane.restored.capacity() * sizeof(Row*);
@@ -299,7 +339,9 @@ void JoinBuffer::write_changes(state::DeltaWriter& out) {
         if (found.row->sequence >= panes_.find(number_of(found.time))->second.written_rows) continue;
         key.clear();
         append_key(start_of(number_of(found.time)), found.row->sequence, key);
-        out.put(table_ + 1, key, "");
+        value.clear();
+        if (per_window()) append_open(*found.row, found.time, value);
+        out.put(table_ + 1, key, value);
     }
     marked_.clear();
     for (auto& [number, pane] : panes_) {
@@ -311,8 +353,11 @@ void JoinBuffer::write_changes(state::DeltaWriter& out) {
                 key.clear();
                 append_key(start, row->sequence, key);
                 value.clear();
-                value.push_back(static_cast<char>(row->matched() ? kFoundPartner : 0));
+                value.push_back(static_cast<char>(per_window()     ? kOpenFollows
+                                                  : row->matched() ? kFoundPartner
+                                                                   : 0));
                 put_varint(value, row->after_start);
+                if (per_window()) append_open(*row, start + row->after_start, value);
                 value.append(row->encoded());
                 out.put(table_, key, value);
             }
@@ -332,21 +377,34 @@ bool JoinBuffer::restore(bool partner_table, std::string_view key, std::string_v
     if (start_of(number) != start) return false;
     Pane& pane = panes_[number];
     if (partner_table) {
-        if (!value.empty() || sequence >= pane.restored.size()) return false;
-        pane.restored[sequence]->size |= Row::kMatched;
-        return true;
+        if (sequence >= pane.restored.size()) return false;
+        Row& row = *pane.restored[sequence];
+        ByteReader in(value);
+        if (per_window()) {
+            Open open;
+            if (!read_open(in, start + row.after_start, open)) return false;
+            set_open(row, open);
+        } else {
+            row.size |= Row::kMatched;
+        }
+        return in.done();
     }
     ByteReader in(value);
     const auto flags = in.le<uint8_t>();
     const uint64_t after_start = in.varint();
+    if (in.failed() || after_start >= static_cast<uint64_t>(width_ms_)) return false;
+    const EventTime time = start + static_cast<int64_t>(after_start);
+    Open open;
+    if (per_window() != ((flags & kOpenFollows) != 0) || (per_window() && !read_open(in, time, open)))
+        return false;
     const std::string_view row = in.take(in.remaining());
     ByteReader row_in(row);
     const std::string_view row_key = row_in.bytes();
-    if (in.failed() || row_in.failed() || flags > kFoundPartner || sequence != pane.rows ||
-        after_start >= static_cast<uint64_t>(width_ms_))
+    if (in.failed() || row_in.failed() || flags > (kFoundPartner | kOpenFollows) || sequence != pane.rows)
         return false;
-    insert(row_key, hash_group_key(row_key), start + static_cast<int64_t>(after_start),
-           row_in.take(row_in.remaining()), (flags & kFoundPartner) != 0);
+    leaving_started_ = false;
+    insert(row_key, hash_group_key(row_key), time, row_in.take(row_in.remaining()),
+           (flags & kFoundPartner) != 0, open);
     const Block& block = pane.blocks.back();
     pane.written_block = pane.blocks.size() - 1;
     pane.written_used = block.used;

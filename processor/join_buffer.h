@@ -5,10 +5,12 @@
 // is no heap object per record.
 //
 // Stored form, tables T and T + 1:
-//   T      key: prefix sequence(u32, big-endian); value: flags(u8; 1: found a partner) time(varint, after the
-//          pane's start) row
-//   T + 1  the same key, empty value: it found a partner after it was stored; only where that counts
+//   T      key: prefix sequence(u32, big-endian); value: flags(u8; 1: found a partner, 2: `open` follows)
+//          time(varint, after the pane's start) open row
+//   T + 1  the same key, empty value: it found a partner after it was stored; only where that counts; or the
+//          `open` that was left then
 //   prefix := start of the pane, as in group_table.h; row := key(length varint, bytes; empty: NULL) values
+//   open   := from(varint) to(varint), after the record's first window: see Open
 //
 // Bounds:  event times from 1900 to 2160 (kFirstTime, kEndTime), so that a pane's number fits in 32 bits.
 // Thread:  the worker that owns the shard.
@@ -17,11 +19,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/time.h"
+#include "processor/window_grid.h"
 #include "state/delta.h"
 
 namespace weir::processor {
@@ -49,30 +54,56 @@ public:
     struct Found {
         Row* row;
         EventTime time;
+        WindowGrid::Cell window = 0;  // That the record leaves; only where records are told once per window.
+    };
+    // The windows, by name, in which a record still has no partner: from `from` up to before `to`. One range
+    // is enough: a partner that is earlier shares the record's first windows, a later one its last ones.
+    struct Open {
+        WindowGrid::Cell from = 0;
+        WindowGrid::Cell to = 0;
+
+        // Takes out those from `first` to `last`: the first ones or the last ones.
+        void take_out(WindowGrid::Cell first, WindowGrid::Cell last);
     };
 
-    // `keeps`: records without a partner are asked for when they leave. Panes are so wide that a record that
-    // is kept for `keep_ms` passes through about sixteen.
-    JoinBuffer(int64_t keep_ms, bool keeps, uint32_t table);
+    // `keeps`: records without a partner are asked for when they leave; with `windows`, for each window that
+    // they leave without one. Panes are so wide that a record that is kept for `keep_ms` passes through about
+    // sixteen.
+    JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table);
 
     // Appends the key's records from `first` to `last`, both included, in order of their times, then arrival.
     void find(std::string_view key, uint64_t hash, EventTime first, EventTime last,
               std::vector<Found>& out) const;
     // An empty key is NULL. `values` are the row's, behind the key.
-    void insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values, bool matched);
-    void mark_matched(const Found& found);
+    void insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values, bool matched,
+                Open open);
+    // `first` and `last` are the windows of the pair, none of which has closed; all before `first` that hold
+    // both records have.
+    void mark_matched(const Found& found, WindowGrid::Cell first, WindowGrid::Cell last);
+    // Records are told once per window.
+    [[nodiscard]] bool per_window() const { return windows_ != nullptr; }
+    // All windows of a record that have not closed, `first_open` being the first of those.
+    [[nodiscard]] Open open_at(EventTime time, WindowGrid::Cell first_open) const;
+    // The record's next window without a partner, if any; per_window().
+    [[nodiscard]] std::optional<WindowGrid::Cell> next_window_of(const Found& found) const;
 
     // The earliest bound at which next_unmatched() or free() has something to do, perhaps an earlier one
     // before look(); kEndOfTime: none.
     [[nodiscard]] EventTime next_bound();
+    // The same of windows that close, with per_window().
+    [[nodiscard]] std::optional<WindowGrid::Cell> next_window();
     void look();
     // The next record older than `bound` that found no partner, in order of their times, then arrival; each
-    // is told once. Valid until free().
-    [[nodiscard]] bool next_unmatched(EventTime bound, Found& out);
+    // is told once. With per_window(): that found none in a window before `first_open`, in order of those,
+    // then as above; told once for each. Valid until free().
+    [[nodiscard]] bool next_unmatched(EventTime bound, WindowGrid::Cell first_open, Found& out);
     // Frees panes that end at `bound` or before; the number of records that were in them.
     uint64_t free(EventTime bound);
     // What is older was told before the restart.
-    void restore_bound(EventTime bound) { told_before_ = bound; }
+    void restore_bound(EventTime bound, WindowGrid::Cell first_open) {
+        told_before_ = bound;
+        told_windows_before_ = first_open;
+    }
 
     [[nodiscard]] uint64_t rows() const { return rows_; }
     [[nodiscard]] uint64_t count_rows() const;  // The same, one by one.
@@ -96,6 +127,17 @@ private:
 
         [[nodiscard]] static bool later(const Waiting& a, const Waiting& b) {
             return a.after_start != b.after_start ? a.after_start > b.after_start : a.sequence > b.sequence;
+        }
+    };
+    struct Leaving {  // To be told when its window closes.
+        WindowGrid::Cell window;
+        EventTime time;
+        Row* row;
+        bool certain;  // No partner can come any more; else the row says.
+
+        [[nodiscard]] static bool later(const Leaving& a, const Leaving& b) {
+            if (a.window != b.window) return a.window > b.window;
+            return a.time != b.time ? a.time > b.time : a.row->sequence > b.row->sequence;
         }
     };
     struct Pane {
@@ -125,13 +167,27 @@ private:
     void start_telling(Pane& pane, EventTime start) const;
     static void push_waiting(Pane& pane, Row& row);
     static Row* pop_waiting(Pane& pane);
-    static Row* next_in_block(const Block& block, size_t& at);
-    [[nodiscard]] static size_t row_bytes(size_t size);
+    Row* next_in_block(const Block& block, size_t& at) const;
+    [[nodiscard]] size_t row_bytes(size_t size) const;
+    // Behind the encoded row; per_window() only.
+    [[nodiscard]] static Open open_of(const Row& row);
+    static void set_open(Row& row, Open open);
+    [[nodiscard]] WindowGrid::Cell first_window(EventTime time) const;
+    [[nodiscard]] WindowGrid::Cell last_window(EventTime time) const;
+    void append_open(const Row& row, EventTime time, std::string& out) const;
+    [[nodiscard]] bool read_open(ByteReader& in, EventTime time, Open& open) const;
+    void start_leaving();
+    void push_leaving(WindowGrid::Cell window, const Found& found, bool certain);
+    void push_next_window(const Found& found);
+    Leaving pop_leaving();
+    // The first entry is not of a window in which the row found a partner.
+    void settle_leaving();
     Panes::iterator drop(Panes::iterator pane);
 
     const int64_t width_ms_;
     const int64_t origin_;
     const bool keeps_;
+    const WindowGrid* const windows_;
     const uint32_t table_;
     Panes panes_;
     std::vector<Slot> slots_;  // Open addressing, linear probing; a power of two, at most 3/4 full.
@@ -139,6 +195,9 @@ private:
     int32_t oldest_ = INT32_MIN;
     uint64_t rows_ = 0;
     EventTime told_before_ = kNoTime;
+    WindowGrid::Cell told_windows_before_ = INT64_MIN;
+    bool leaving_started_ = true;   // False: rows were restored, which `leaving_` does not have yet.
+    std::vector<Leaving> leaving_;  // A heap, what leaves first; per_window() only.
     std::vector<EventTime> erased_;  // Stored panes freed in this epoch, by start.
     std::vector<Found> marked_;      // Rows that found a partner in this epoch, where that counts.
     std::string length_;

@@ -1,6 +1,7 @@
 #include "processor/join_reach.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "processor/watermark.h"
 
@@ -56,6 +57,8 @@ EventTime JoinReach::reaches(Side side, EventTime bound) const {
 }
 
 WindowGrid::Cell JoinReach::first_open(EventTime watermark) const {
+    if (watermark == kNoTime) return std::numeric_limits<WindowGrid::Cell>::min();
+    if (watermark == kEndOfTime) return std::numeric_limits<WindowGrid::Cell>::max();
     return grid_.first_window(grid_.cell_of(Watermarks::less(watermark, grace_ms_)));
 }
 

@@ -39,11 +39,14 @@ public:
     };
     [[nodiscard]] Shared shared(EventTime one, EventTime other, EventTime watermark) const;
     [[nodiscard]] const WindowGrid& windows() const { return grid_; }
+    // The first window that has not closed: the lowest name there is at kNoTime, the highest at kEndOfTime.
+    [[nodiscard]] WindowGrid::Cell first_open(EventTime watermark) const;
+    // The watermark at which a window closes.
+    [[nodiscard]] EventTime closes(WindowGrid::Cell window) const {
+        return grid_.window_end(window) + grace_ms_;
+    }
 
 private:
-    // The first window that has not closed; kNoTime and kEndOfTime are no watermarks.
-    [[nodiscard]] WindowGrid::Cell first_open(EventTime watermark) const;
-
     const bool windowed_;
     const int64_t grace_ms_;
     std::array<int64_t, 2> back_ms_{};

@@ -227,13 +227,18 @@ void Planner::plan_join(size_t index) {
     }
     for (size_t key = 0; key < match->equalities.size(); ++key)
         results.default_key.push_back(static_cast<expr::Slot>(key));
-    if (rule.by == config::Join::By::kWindow) {
-        Stage& windowed = graph_->stages[id];
-        windowed.window_start = frames_->new_slot(frame);
-        windowed.window_end = frames_->new_slot(frame);
-        results.shape.set({"window_start", windowed.window_start, Type::kInt8});
-        results.shape.set({"window_end", windowed.window_end, Type::kInt8});
-    }
+    const auto add_window = [&] {
+        Stage& stage_of = graph_->stages[id];
+        stage_of.window_start = frames_->new_slot(frame);
+        stage_of.window_end = frames_->new_slot(frame);
+        results.shape.set({"window_start", stage_of.window_start, Type::kInt8});
+        results.shape.set({"window_end", stage_of.window_end, Type::kInt8});
+    };
+    // Whether a pair matches must not depend on the window where a record is told for each it leaves alone.
+    const bool windowed = rule.by == config::Join::By::kWindow;
+    const bool match_sees_window =
+        rule.kind == config::Join::Kind::kInner || rule.window.kind != config::Window::Kind::kHopping;
+    if (windowed && match_sees_window) add_window();
 
     ShapeScope scope(*frames_, results.shape);
     for (const size_t part : match->conditions) {
@@ -256,6 +261,7 @@ void Planner::plan_join(size_t index) {
         }
         graph_->stages[id].join->conditions.push_back(std::move(condition));
     }
+    if (windowed && !match_sees_window) add_window();
     graph_->stages[id].join->layout = results.shape.layout();
     plan_steps(index, 0, std::move(results));
 }

@@ -51,6 +51,14 @@ struct Case {
             starts.push_back(start);
         return starts;
     }
+    // Those that had not closed when the last of them came.
+    [[nodiscard]] std::vector<int64_t> open_windows(const Event& one, const Event& last) const {
+        std::vector<int64_t> starts = windows(one.time, last.time);
+        std::erase_if(starts, [&](int64_t start) {
+            return last.watermark != INT64_MIN && start + size_ms + grace_ms <= last.watermark;
+        });
+        return starts;
+    }
     [[nodiscard]] int64_t back_ms() const { return by == "forward" ? 0 : before_ms; }
     [[nodiscard]] int64_t ahead_ms() const { return by == "backward" ? 0 : as_of() ? before_ms : after_ms; }
     [[nodiscard]] bool reaches(const Event& left, const Event& right) const {
@@ -80,7 +88,8 @@ struct Case {
                     ? "window: {hopping: {size: " + ms(size_ms) + ", step: " + ms(step_ms) + "}}"
                                  : "as_of: {direction: " + by + ", tolerance: " + ms(before_ms) + "}") +
                ", grace: " + ms(grace_ms) +
-               "}\n    steps: [{map: {l: l.id, r: r.id, pad: \"concat(l.pad, r.pad)\"}}]\n    to: out\n"
+               "}\n    steps: [{map: {l: l.id, r: r.id, pad: \"concat(l.pad, r.pad)\"" +
+               (by == "hopping" ? ", start: window_start" : "") + "}}]\n    to: out\n"
                "  late: {from: j.late, steps: [{map: {id: id}}], to: late}\n";
     }
 };
@@ -93,14 +102,15 @@ struct Expected {
     uint64_t buffered = 0;
 };
 
-std::string result_line(const Event* left, const Event* right) {
+std::string result_line(const Event* left, const Event* right, int64_t start = -1) {
     const auto id = [](const Event* event) { return event == nullptr ? "null" : std::to_string(event->id); };
     const auto pad = [](const Event* event) {
         return std::string(event == nullptr ? 0 : static_cast<size_t>(event->id % 90), 'x');
     };
     const int64_t time =
         std::max(left == nullptr ? INT64_MIN : left->time, right == nullptr ? INT64_MIN : right->time);
-    return "{\"l\":" + id(left) + ",\"r\":" + id(right) + ",\"pad\":\"" + pad(left) + pad(right) + "\"} @" +
+    return "{\"l\":" + id(left) + ",\"r\":" + id(right) + ",\"pad\":\"" + pad(left) + pad(right) + "\"" +
+           (start < 0 ? "" : ",\"start\":" + std::to_string(start)) + "} @" +
            std::to_string(time);
 }
 
@@ -121,6 +131,7 @@ Expected model(const Case& input) {
         largest[event.side] = std::max(largest[event.side], event.time);
     }
     std::array<std::set<int64_t>, 2> paired;
+    std::array<std::set<std::pair<int64_t, int64_t>>, 2> paired_in;  // With the window's start.
     for (const Event& left : kept[0]) {
         const Event* nearest = nullptr;
         for (const Event& right : kept[1]) {
@@ -136,11 +147,10 @@ Expected model(const Case& input) {
             if ((left.value + right.value) % 3 == 0) continue;
             if (input.by == "hopping") {
                 const Event& last = left.id > right.id ? left : right;
-                for (const int64_t start : input.windows(left.time, right.time)) {
-                    if (last.watermark != INT64_MIN &&
-                        start + input.size_ms + input.grace_ms <= last.watermark)
-                        continue;
-                    expected.results.insert(result_line(&left, &right));
+                for (const int64_t start : input.open_windows(&last == &left ? right : left, last)) {
+                    expected.results.insert(result_line(&left, &right, start));
+                    paired_in[0].insert({left.id, start});
+                    paired_in[1].insert({right.id, start});
                     ++expected.matched;
                 }
                 continue;
@@ -158,7 +168,17 @@ Expected model(const Case& input) {
     for (size_t side = 0; side < 2; ++side) {
         expected.buffered += kept[side].size();
         for (const Event& event : kept[side]) {
-            if (!input.keeps(side) || paired[side].contains(event.id)) continue;
+            if (!input.keeps(side)) continue;
+            if (input.by == "hopping") {
+                for (const int64_t start : input.open_windows(event, event)) {
+                    if (paired_in[side].contains({event.id, start})) continue;
+                    expected.results.insert(side == 0 ? result_line(&event, nullptr, start)
+                                                      : result_line(nullptr, &event, start));
+                    ++expected.unmatched;
+                }
+                continue;
+            }
+            if (paired[side].contains(event.id)) continue;
             expected.results.insert(side == 0 ? result_line(&event, nullptr) : result_line(nullptr, &event));
             ++expected.unmatched;
         }
@@ -205,7 +225,6 @@ TEST_CASE("joins against a naive model") {
         input.after_ms = draw(0, 1) * draw(0, 2000) * scale;
         input.size_ms = draw(1, 3000) * scale;
         if (input.by == "hopping") {
-            input.kind = "inner";
             input.step_ms = draw(1, 300) * scale;
             input.size_ms = input.step_ms * draw(1, 6) + draw(0, 1) * (input.step_ms / 2 / scale) * scale;
         }
@@ -215,10 +234,13 @@ TEST_CASE("joins against a naive model") {
         CAPTURE(input.by);
         const int64_t disorder = draw(0, 4000);
         const int64_t keys = draw(1, 12);
+        const int64_t turns = draw(0, 1) == 0 ? 1 : 12;  // The sides mixed, or long runs of each.
+        size_t side = 0;
         int64_t base = 1'000'000;
         for (int64_t i = 0, n = draw(1, 500); i < n; ++i, base += draw(0, 80) * scale) {
             Event event;
-            event.side = static_cast<size_t>(draw(0, 1));
+            if (draw(0, turns) == 0) side = 1 - side;
+            event.side = side;
             event.id = i;
             event.time = base + draw(-disorder, disorder);
             if (draw(0, 20) > 0) event.key = draw(1, keys);
@@ -229,7 +251,7 @@ TEST_CASE("joins against a naive model") {
         for (size_t next = 0; next < input.events.size();) {
             // Records of one side in a row may come in one run.
             const auto most = static_cast<size_t>(draw(1, 30));
-            const size_t side = input.events[next].side;
+            side = input.events[next].side;
             std::vector<Record> run;
             for (; run.size() < most && next < input.events.size() && input.events[next].side == side;
                  ++next) {

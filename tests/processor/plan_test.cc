@@ -154,6 +154,19 @@ TEST_CASE(
     CHECK(plan("a.k = b.other")->state_hash != plan("a.k = b.another")->state_hash);
 }
 
+TEST_CASE("an outer join in hopping windows does not match by the window") {
+    const auto errors = [](const std::string& kind) {
+        return errors_of(
+            "sources: {a: {topic: a, keyed_by: k}, b: {topic: b, keyed_by: k}}\nstreams: {j: {join: {left: "
+            "a, right: b, kind: " +
+            kind +
+            ", match: a.k = b.k AND window_start > 5, window: {hopping: {size: 10s, step: 5s}}}, "
+            "to: out}}\n");
+    };
+    CHECK(errors("inner") == "");
+    CHECK(errors("left").find("window_start") != std::string::npos);
+}
+
 TEST_CASE("what a join may not bring together is refused") {
     const std::string tail =
         "sources: {a: {topic: a, keyed_by: k}, b: {topic: b}}\nstreams: {j: {join: {left: a, right: b, "

@@ -1,0 +1,115 @@
+// Records that are told once per window: which of their windows closes next without a partner.
+#include <algorithm>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "processor/join_buffer.h"
+
+namespace weir::processor {
+
+void JoinBuffer::Open::take_out(WindowGrid::Cell first, WindowGrid::Cell last) {
+    if (first <= from) {
+        from = std::max(from, last + 1);
+    } else {
+        to = std::min(to, first);
+    }
+}
+
+JoinBuffer::Open JoinBuffer::open_of(const Row& row) {
+    Open open;
+    std::memcpy(&open, row.encoded().data() + row.encoded().size(), sizeof(open));
+    return open;
+}
+
+void JoinBuffer::set_open(Row& row, Open open) {
+    std::memcpy(reinterpret_cast<char*>(&row + 1) + row.encoded().size(), &open, sizeof(open));
+}
+
+WindowGrid::Cell JoinBuffer::first_window(EventTime time) const {
+    return windows_->first_window(windows_->cell_of(time));
+}
+
+WindowGrid::Cell JoinBuffer::last_window(EventTime time) const {
+    return windows_->last_window(windows_->cell_of(time));
+}
+
+JoinBuffer::Open JoinBuffer::open_at(EventTime time, WindowGrid::Cell first_open) const {
+    const WindowGrid::Cell end = last_window(time) + 1;
+    return {std::clamp(first_open, first_window(time), end), end};
+}
+
+std::optional<WindowGrid::Cell> JoinBuffer::next_window_of(const Found& found) const {
+    const Open open = open_of(*found.row);
+    const WindowGrid::Cell window = windows_->first_window(open.from);
+    if (window >= open.to) return std::nullopt;
+    return window;
+}
+
+void JoinBuffer::append_open(const Row& row, EventTime time, std::string& out) const {
+    const Open open = open_of(row);
+    const WindowGrid::Cell first = first_window(time);
+    put_varint(out, static_cast<uint64_t>(open.from - first));
+    put_varint(out, static_cast<uint64_t>(open.to - first));
+}
+
+bool JoinBuffer::read_open(ByteReader& in, EventTime time, Open& open) const {
+    const uint64_t from = in.varint();
+    const uint64_t to = in.varint();
+    const WindowGrid::Cell first = first_window(time);
+    const auto most = static_cast<uint64_t>(last_window(time) + 1 - first);
+    if (in.failed() || from > most || to > most) return false;
+    open = {first + static_cast<int64_t>(from), first + static_cast<int64_t>(to)};
+    return true;
+}
+
+void JoinBuffer::start_leaving() {
+    if (leaving_started_) return;
+    leaving_started_ = true;
+    leaving_.clear();
+    for (const auto& [number, pane] : panes_) {
+        for (const Block& block : pane.blocks) {
+            size_t at = 0;
+            while (Row* const row = next_in_block(block, at)) {
+                Open open = open_of(*row);
+                open.from = std::max(open.from, std::min(open.to, told_windows_before_));
+                set_open(*row, open);
+                push_next_window({row, start_of(number) + row->after_start});
+            }
+        }
+    }
+}
+
+void JoinBuffer::push_leaving(WindowGrid::Cell window, const Found& found, bool certain) {
+    leaving_.push_back({window, found.time, found.row, certain});
+    std::push_heap(leaving_.begin(), leaving_.end(), Leaving::later);
+}
+
+void JoinBuffer::push_next_window(const Found& found) {
+    if (const auto window = next_window_of(found)) push_leaving(*window, found, false);
+}
+
+JoinBuffer::Leaving JoinBuffer::pop_leaving() {
+    const Leaving next = leaving_.front();
+    std::pop_heap(leaving_.begin(), leaving_.end(), Leaving::later);
+    leaving_.pop_back();
+    return next;
+}
+
+void JoinBuffer::settle_leaving() {
+    while (!leaving_.empty() && !leaving_.front().certain) {
+        const Leaving& first = leaving_.front();
+        const Found found{first.row, first.time};
+        if (next_window_of(found) == first.window) return;
+        pop_leaving();
+        push_next_window(found);
+    }
+}
+
+std::optional<WindowGrid::Cell> JoinBuffer::next_window() {
+    if (!per_window()) return std::nullopt;
+    start_leaving();
+    if (leaving_.empty()) return std::nullopt;
+    return leaving_.front().window;
+}
+
+}  // namespace weir::processor
