@@ -1,14 +1,14 @@
 #include "state/slot_files.h"
 
 #include <algorithm>
-#include <map>
-#include <set>
+#include <optional>
 #include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "state/change_set.h"
 #include "state/crc32c.h"
 #include "state/snapshot.h"
 
@@ -19,72 +19,8 @@ constexpr std::string_view kMagic = "weircurr";
 constexpr uint32_t kCurrentVersion = 1;
 constexpr char kCurrentTemporary[] = "CURRENT.tmp";
 
-using Key = std::pair<uint32_t, std::string>;
-using KeyView = std::pair<uint32_t, std::string_view>;
-struct KeyLess {
-    using is_transparent = void;
-    bool operator()(const auto& a, const auto& b) const { return view(a) < view(b); }
-    static KeyView view(const auto& key) { return {key.first, key.second}; }
-};
-
-bool starts_with(const auto& key, const auto& prefix) {
-    return key.first == prefix.first && std::string_view(key.second).starts_with(prefix.second);
-}
-
-// What the log changed of a shard's snapshot.
-class Changes {
-public:
-    void apply(const StateOp& op) {
-        const KeyView key{op.table, op.key};
-        switch (op.kind) {
-            case StateOp::Kind::kPut: set(key, std::string(op.value)); return;
-            case StateOp::Kind::kErase: set(key, std::nullopt); return;
-            case StateOp::Kind::kErasePrefix: erase_prefix(key); return;
-        }
-    }
-
-    [[nodiscard]] const auto& entries() const { return entries_; }
-
-    // Whether a key of the snapshot, not among entries(), was erased by a prefix.
-    [[nodiscard]] bool erased(const KeyView& key) const {
-        // No prefix in the set starts with another one, so the greatest not above the key is the only
-        // candidate.
-        auto after = prefixes_.upper_bound(key);
-        return after != prefixes_.begin() && starts_with(key, *std::prev(after));
-    }
-
-private:
-    void set(const KeyView& key, std::optional<std::string> value) {
-        // Many changes come in the order of their keys: then the place is behind the latest one.
-        auto at = entries_.end();
-        bool found = false;
-        if (latest_ != entries_.end() && KeyLess::view(latest_->first) < key) {
-            at = std::next(latest_);
-            found = at == entries_.end() || key < KeyLess::view(at->first);
-        }
-        if (!found) at = entries_.lower_bound(key);
-        if (at != entries_.end() && KeyLess::view(at->first) == key)
-            at->second = std::move(value);
-        else
-            at = entries_.emplace_hint(at, Key(key.first, key.second), std::move(value));
-        latest_ = at;
-    }
-
-    void erase_prefix(const KeyView& prefix) {
-        auto entry = entries_.lower_bound(prefix);
-        while (entry != entries_.end() && starts_with(entry->first, prefix)) entry = entries_.erase(entry);
-        latest_ = entries_.end();
-        if (erased(prefix)) return;
-        auto longer = prefixes_.lower_bound(prefix);
-        while (longer != prefixes_.end() && starts_with(*longer, prefix)) longer = prefixes_.erase(longer);
-        prefixes_.emplace(prefix.first, prefix.second);
-    }
-
-    using Entries = std::map<Key, std::optional<std::string>, KeyLess>;
-    Entries entries_;  // nullopt: erased.
-    Entries::iterator latest_ = entries_.end();
-    std::set<Key, KeyLess> prefixes_;
-};
+// Order of a snapshot's entries.
+std::tuple<uint32_t, std::string_view> place(const auto& entry) { return {entry.table, entry.key}; }
 
 }  // namespace
 
@@ -212,7 +148,7 @@ Result<void> read_epochs(Directory& directory, std::span<const SegmentRef> segme
 Result<SnapshotRef> merge_shard(const ShardHistory& history, Directory& target, std::string name,
                                 const CommitId& id, const ShardProgress& progress,
                                 const std::atomic<bool>* stop) {
-    Changes changes;
+    ChangeSet changes;
     WEIR_TRY(read_epochs(*history.directory, history.segments, history.last_open, history.epochs,
                          [&](const EpochRecord& epoch) -> Result<void> {
                              for (const ShardEpoch& shard : epoch.shards) {
@@ -223,15 +159,23 @@ Result<SnapshotRef> merge_shard(const ShardHistory& history, Directory& target, 
                              }
                              return {};
                          }));
+    changes.merge();
     WEIR_ASSIGN(SnapshotWriter writer, SnapshotWriter::create(target, name, {id, progress}));
-    auto change = changes.entries().begin();
-    const auto write_changes_before = [&](const KeyView* limit) -> Result<void> {
-        for (; change != changes.entries().end(); ++change) {
-            if (limit != nullptr && KeyLess::view(change->first) >= *limit) return {};
-            if (change->second)
-                WEIR_TRY(writer.add(change->first.first, change->first.second, *change->second));
+    size_t next = 0;                // Of the changes.
+    std::optional<StateOp> prefix;  // The latest one: no other can cover what follows.
+    // Writes the changes before `limit`, or all of them, and says whether there is one for `limit` itself.
+    const auto write_changes = [&](const SnapshotReader::Entry* limit) -> Result<bool> {
+        for (; next < changes.size(); ++next) {
+            const StateOp change = changes.at(next);
+            if (limit != nullptr && place(change) > place(*limit)) return false;
+            if (change.kind == StateOp::Kind::kErasePrefix)
+                prefix = change;
+            else if (limit != nullptr && place(change) == place(*limit))
+                return true;
+            else if (change.kind == StateOp::Kind::kPut)
+                WEIR_TRY(writer.add(change.table, change.key, change.value));
         }
-        return {};
+        return false;
     };
     if (history.snapshot != nullptr) {
         WEIR_ASSIGN(SnapshotReader reader, SnapshotReader::open(*history.directory, history.snapshot->file));
@@ -241,13 +185,12 @@ Result<SnapshotRef> merge_shard(const ShardHistory& history, Directory& target, 
                 return Error{Code::kUnavailable, "the snapshot was interrupted"};
             WEIR_ASSIGN(const bool more, reader.next(entry));
             if (!more) break;
-            const KeyView key{entry.table, entry.key};
-            WEIR_TRY(write_changes_before(&key));
-            const bool changed = change != changes.entries().end() && KeyLess::view(change->first) == key;
-            if (!changed && !changes.erased(key)) WEIR_TRY(writer.add(entry.table, entry.key, entry.value));
+            WEIR_ASSIGN(const bool changed, write_changes(&entry));
+            const bool erased = prefix && prefix->table == entry.table && entry.key.starts_with(prefix->key);
+            if (!changed && !erased) WEIR_TRY(writer.add(entry.table, entry.key, entry.value));
         }
     }
-    WEIR_TRY(write_changes_before(nullptr));
+    WEIR_TRY(write_changes(nullptr));
     WEIR_ASSIGN(const uint64_t bytes, writer.finish());
     return SnapshotRef{id, progress, std::move(name), bytes};
 }
