@@ -20,7 +20,7 @@ bool ChangeSet::covers(const Change& prefix, const Change& change) const {
 void ChangeSet::apply(const StateOp& op) {
     if (used() >= merge_at_) {
         merge();
-        merge_at_ = 2 * used() + kUnmergedBytes;
+        merge_at_ = used() + used() / 2 + kUnmergedBytes;
     }
     changes_.push_back({sequence_++, bytes_.size(), static_cast<uint32_t>(op.key.size()),
                         static_cast<uint32_t>(op.value.size()), op.table, op.kind});
@@ -49,7 +49,7 @@ void ChangeSet::sort() {
 void ChangeSet::merge() {
     sort();
     std::string bytes;
-    std::vector<Change> kept;
+    size_t kept = 0;
     std::vector<Change> prefixes;  // Those that the current key starts with, each longer than the one before.
     for (size_t i = 0; i < changes_.size(); ++i) {
         Change change = changes_[i];
@@ -66,10 +66,10 @@ void ChangeSet::merge() {
         const size_t begin = bytes.size();
         bytes.append(bytes_, change.begin, size_t{change.key_bytes} + change.value_bytes);
         change.begin = begin;
-        kept.push_back(change);
+        changes_[kept++] = change;
     }
     bytes_ = std::move(bytes);
-    changes_ = std::move(kept);
+    changes_.resize(kept);
     runs_.assign(changes_.empty() ? 0 : 1, 0);
 }
 

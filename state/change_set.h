@@ -1,7 +1,8 @@
 // What a stretch of the log changed in one shard: the last operation per key and the prefixes that were
 // erased. What is put and then erased or replaced within the stretch takes no room. Private to this folder.
 //
-// Memory:  at most twice what the changes that remain need, plus kUnmergedBytes.
+// Memory:  one and a half times what the changes that remain need, plus kUnmergedBytes; while merging, the
+//          bytes that remain once more.
 // Thread:  one owner.
 #pragma once
 

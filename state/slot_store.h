@@ -122,7 +122,7 @@ public:
                                        StateVisitor& visitor);
 
 struct SlotOptions {
-    uint64_t segment_bytes = 16u << 20;  // A segment is closed when it has grown to this.
+    uint64_t segment_bytes = 4u << 20;  // A segment is closed when it has grown to this.
     // Closed segments of so many bytes make a snapshot due; where the snapshots are larger, half their size
     // does, but never more than the maximum.
     uint64_t snapshot_after_bytes = 32u << 20;
