@@ -50,8 +50,10 @@ Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNod
                 open_[row] =
                     buffers_[side_].open_at(batch.times[row], reach_.first_open(watermark_at(row)));
         }
-        for (size_t i = 0; i < rows_.size() && !as_of_; ++i)
+        for (size_t i = 0; i < rows_.size() && !as_of_; ++i) {
+            buffers_[1 - side_].prefetch(hashes_, i);
             WEIR_TRY(probe(executor, node, batch, i, watermark_at(rows_[i])));
+        }
         WEIR_TRY(flush_pairs(executor, node));
         insert(batch, executor.counters(node.stream));
     }
@@ -249,6 +251,7 @@ void Join::insert(const Batch& batch, StreamCounters& counters) {
         const uint32_t row = rows_[i];
         const auto key = std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin);
         begin = key_ends_[i];
+        buffer.prefetch(hashes_, i);
         if (key.empty() && !keeps) {
             ++counters.expired;
             continue;

@@ -84,6 +84,15 @@ void JoinBuffer::find(std::string_view key, uint64_t hash, EventTime first, Even
     });
 }
 
+void JoinBuffer::prefetch(std::span<const uint64_t> hashes, size_t at) const {
+    constexpr size_t kRowsAhead = 8;
+    constexpr size_t kSlotsAhead = 16;  // A slot says where the row is.
+    if (slots_.empty()) return;
+    const size_t mask = slots_.size() - 1;
+    if (at + kSlotsAhead < hashes.size()) __builtin_prefetch(&slots_[hashes[at + kSlotsAhead] & mask]);
+    if (at + kRowsAhead < hashes.size()) __builtin_prefetch(slots_[hashes[at + kRowsAhead] & mask].head);
+}
+
 JoinBuffer::Row& JoinBuffer::add_row(Pane& pane, size_t size) {
     const size_t bytes = row_bytes(size);
     if (pane.blocks.empty() || pane.blocks.back().size - pane.blocks.back().used < bytes) {

@@ -20,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,6 +75,9 @@ public:
     // Appends the key's records from `first` to `last`, both included, in order of their times, then arrival.
     void find(std::string_view key, uint64_t hash, EventTime first, EventTime last,
               std::vector<Found>& out) const;
+    // Hides what find() and insert() would wait for memory: call it before them for each of a batch's hashes
+    // in turn; it looks some records ahead.
+    void prefetch(std::span<const uint64_t> hashes, size_t at) const;
     // An empty key is NULL. `values` are the row's, behind the key.
     void insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values, bool matched,
                 Open open);
