@@ -20,9 +20,9 @@ size_t lines_of(const std::string& text) {
     return static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) + 1;
 }
 
-void check_scalars(const std::string& source, const Node& node) {
-    for (const Node& key : node.keys) check_scalars(source, key);
-    for (const Node& item : node.items) check_scalars(source, item);
+void check_scalars(const std::string& source, size_t lines, const Node& node) {
+    for (const Node& key : node.keys) check_scalars(source, lines, key);
+    for (const Node& item : node.items) check_scalars(source, lines, item);
     if (!node.is_scalar()) return;
     const std::vector<size_t> offsets = scalar_offsets(source, node);
     WEIR_CHECK(offsets.size() == node.value.size());
@@ -30,7 +30,7 @@ void check_scalars(const std::string& source, const Node& node) {
     const Text text = to_text(source, node);
     for (size_t i = 0; i < text.value.size(); i += 7) {
         const Mark mark = text.position(i);
-        WEIR_CHECK(mark.line >= node.mark.line && static_cast<size_t>(mark.line) <= lines_of(source) &&
+        WEIR_CHECK(mark.line >= node.mark.line && static_cast<size_t>(mark.line) <= lines &&
                    mark.column >= 1);
     }
 }
@@ -49,8 +49,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Loaded loaded = load(text);
     const std::string source = normalised(text);
     WEIR_CHECK(loaded.source.size() == source.size(), "hiding a secret moves what follows it");
+    const size_t lines = lines_of(source);
     Diagnostics of_yaml;
-    if (const auto root = read_yaml(source, of_yaml)) check_scalars(source, *root);
+    if (const auto root = read_yaml(source, of_yaml)) check_scalars(source, lines, *root);
 
     std::unique_ptr<const processor::Plan> plan;
     if (!loaded.diagnostics.has_errors()) {
@@ -60,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string shown = loaded.diagnostics.render("f", loaded.source);
     WEIR_CHECK(loaded.diagnostics.all().empty() == shown.empty());
     for (const Diagnostic& diagnostic : loaded.diagnostics.all())
-        WEIR_CHECK(static_cast<size_t>(diagnostic.mark.line) <= lines_of(source) + 1);
+        WEIR_CHECK(static_cast<size_t>(diagnostic.mark.line) <= lines + 1);
     if (plan == nullptr) return 0;
 
     for (const auto format :
