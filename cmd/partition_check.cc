@@ -13,7 +13,7 @@ std::vector<std::string> input_warnings(const processor::Plan& plan, TopicId top
                                         const processor::TopicInfo& info) {
     const processor::PlanInput& input = plan.inputs[static_cast<size_t>(topic)];
     std::vector<std::string> warnings;
-    if (input.is_table && !info.compacted)
+    if (input.is_table && !input.is_file && !info.compacted)
         warnings.push_back(fmt::format(
             "table topic {} is not compacted: rows end with its retention, and a start reads every old "
             "version; set cleanup.policy=compact",

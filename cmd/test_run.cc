@@ -25,10 +25,8 @@ int32_t partition_of(const config::TestEvent& event, int32_t partitions) {
     return event.key.bytes ? connectors::partition_for_key(*event.key.bytes, partitions) : 0;
 }
 
-// The events, each with its time. With a seed records of different partitions are mixed, each partition in
-// its own order, within blocks that no record waits longer than `bound_ms` for.
-std::vector<config::TestEvent> timed(const config::TestCase& test, int64_t bound_ms,
-                                     std::optional<uint64_t> seed) {
+// The events, each with its time.
+std::vector<config::TestEvent> timed(const config::TestCase& test) {
     std::vector<config::TestEvent> events = test.feed;
     int64_t now_ms = 0;
     for (config::TestEvent& event : events) {
@@ -37,8 +35,13 @@ std::vector<config::TestEvent> timed(const config::TestCase& test, int64_t bound
         event.at_ms = now_ms;
         if (!event.timestamp_ms) event.timestamp_ms = test.start_ms + now_ms;
     }
-    if (!seed) return events;
-    std::mt19937_64 random(*seed);
+    return events;
+}
+
+// Records of different partitions are mixed, each partition in its own order, within blocks that no record
+// waits longer than `bound_ms` for.
+void shuffle(std::vector<config::TestEvent>& events, int32_t partitions, int64_t bound_ms, uint64_t seed) {
+    std::mt19937_64 random(seed);
     for (size_t first = 0; first < events.size();) {
         size_t last = first;
         std::map<std::pair<std::string, int32_t>, std::vector<config::TestEvent>> queues;
@@ -47,8 +50,7 @@ std::vector<config::TestEvent> timed(const config::TestCase& test, int64_t bound
                *events[last].at_ms - *events[first].at_ms <= bound_ms;
              ++last) {
             times.push_back(*events[last].at_ms);
-            queues[{events[last].to.value, partition_of(events[last], test.partitions)}].push_back(
-                events[last]);
+            queues[{events[last].to.value, partition_of(events[last], partitions)}].push_back(events[last]);
         }
         for (size_t i = first; i < last; ++i) {
             auto from = std::next(queues.begin(), static_cast<ptrdiff_t>(random() % queues.size()));
@@ -59,7 +61,6 @@ std::vector<config::TestEvent> timed(const config::TestCase& test, int64_t bound
         }
         first = std::max(last, first + 1);
     }
-    return events;
 }
 
 class TestRun {
@@ -96,12 +97,15 @@ public:
     }
 
     Result<Written> run() {
+        std::vector<config::TestEvent> events = timed(test_);
+        write_table_files(events);
         WEIR_TRY(start(0));
         WEIR_TRY(settle());
         int64_t bound_ms = kNeverMs;
         for (const config::Source& source : pipeline_.sources)
             bound_ms = std::min(bound_ms, source.watermark.max_delay_ms);
-        for (const config::TestEvent& event : timed(test_, bound_ms, mode_.shuffle)) WEIR_TRY(play(event));
+        if (mode_.shuffle) shuffle(events, test_.partitions, bound_ms, *mode_.shuffle);
+        for (const config::TestEvent& event : events) WEIR_TRY(play(event));
         if (test_.flush.value_or(plan_.inputs.front().is_file)) {
             config::TestEvent end;
             end.kind = config::TestEvent::Kind::kWatermark;
@@ -257,6 +261,18 @@ private:
             case Kind::kRebalance: WEIR_TRY(rebalance(event.moved)); return settle();
         }
         return {};
+    }
+
+    // A table's file is read at the start, so all its lines are there by then.
+    void write_table_files(std::vector<config::TestEvent>& events) {
+        std::erase_if(events, [&](const config::TestEvent& event) {
+            const auto takes_it = [&](const processor::PlanInput& input) {
+                return input.is_table && input.is_file && input.name == event.to.value;
+            };
+            const bool is_line = std::any_of(plan_.inputs.begin(), plan_.inputs.end(), takes_it);
+            if (is_line) append(event);
+            return is_line;
+        });
     }
 
     void append(const config::TestEvent& event) {

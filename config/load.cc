@@ -245,7 +245,10 @@ private:
     Table read_table(const Node& key, const Node& node) const {
         Table table;
         table.input = read_source(key, node);
-        table.global = scalar(node, "global") == "true";
+        table.global = scalar(node, "global") == "true" || !table.input.file.empty();
+        if (!table.input.file.empty() && scalar(node, "global") == "false")
+            diagnostics_.error("W0094", node.find("global")->mark, "a file's table is held by every worker",
+                               "", "remove `global`");
         if (node.find("history")) table.history_ms = parse_duration(scalar(node, "history")).value_or(0);
         return table;
     }

@@ -113,8 +113,8 @@ struct Source {
     Mark mark;
 };
 
-// A compacted topic as a table: the latest record of every key, which lookups find. `input` reads it as a
-// source reads its topic.
+// A compacted topic, or a file, as a table: the latest record of every key, which lookups find. `input` reads
+// it as a source reads its topic; of a file `keyed_by` names the key.
 struct Table {
     Source input;
     bool global = false;  // Every worker holds all partitions, instead of those that its shards have.

@@ -227,8 +227,10 @@ public:
             inputs_.insert(source.topics.begin(), source.topics.end());
             if (!source.file.empty()) inputs_.insert(source.file);
         }
-        for (const Table& table : pipeline.tables)
+        for (const Table& table : pipeline.tables) {
             inputs_.insert(table.input.topics.begin(), table.input.topics.end());
+            if (!table.input.file.empty()) inputs_.insert(table.input.file);
+        }
         for (const Stream& stream : pipeline.streams) {
             for (const Route& route : stream.to)
                 outputs_.insert(route.topic.empty() ? route.file : route.topic);

@@ -123,9 +123,10 @@ private:
     // A table's name is its own, and nothing else reads its topic: which of two readers a record is for could
     // not be told.
     void check_tables() {
-        std::map<std::string_view, std::string_view> readers;  // By topic.
+        std::map<std::string_view, std::string_view> readers;  // By topic or file.
         for (const Source& source : pipeline_.sources) {
             for (const std::string& topic : source.topics) readers.try_emplace(topic, source.name);
+            if (!source.file.empty()) readers.try_emplace(source.file, source.name);
         }
         for (const Table& table : pipeline_.tables) {
             const Source& input = table.input;
@@ -139,14 +140,42 @@ private:
                 diagnostics_.error("W0093", input.timestamp->mark,
                                    "`timestamp` says since when rows hold, but the table has no history",
                                    "", "add `history:`, or leave it out: the latest row needs no time");
-            if (input.topics.empty()) continue;  // Told by the field checks.
-            const auto [reader, is_new] = readers.try_emplace(input.topics.front(), input.name);
+            check_table_key(table);
+            const bool is_file = !input.file.empty();
+            if (!is_file && input.topics.empty()) continue;  // Told by the field checks.
+            const auto [reader, is_new] =
+                readers.try_emplace(is_file ? input.file : input.topics.front(), input.name);
             if (is_new) continue;
             diagnostics_.error("W0091", input.mark,
-                               fmt::format("the table `{}` and `{}` read the same topic", input.name,
-                                           reader->second),
-                               "", "read the topic once; what the other one needs goes to another pipeline");
+                               fmt::format("the table `{}` and `{}` read the same {}", input.name,
+                                           reader->second, is_file ? "file" : "topic"),
+                               "", "read it once; what the other one needs goes to another pipeline");
         }
+    }
+
+    // What finds a row: the record's key, or a field of a file's lines.
+    void check_table_key(const Table& table) {
+        const Source& input = table.input;
+        const auto refuse = [&](const Mark& mark, const std::string& message, const std::string& help) {
+            diagnostics_.error("W0094", mark, message, "", help);
+        };
+        if (input.file.empty()) {
+            if (!input.keyed_by.empty())
+                refuse(input.keyed_by_mark, "the key of a topic's row is the record's key",
+                       "remove `keyed_by`: it names the key of a file's row");
+            return;
+        }
+        if (input.keyed_by.empty())
+            refuse(input.mark, fmt::format("the table `{}` does not say what finds a row", input.name),
+                   "name the field: `keyed_by: id`");
+        if (input.format != Format::kJson)
+            refuse(input.mark, "`keyed_by` names a field, but the lines are not JSON", "remove `format`");
+        if (input.file == "-")
+            refuse(input.mark, "a table cannot be read from standard input",
+                   "it is read by every worker, at each start: name a file");
+        if (table.history_ms && !input.timestamp)
+            refuse(input.mark, "a history needs times, and a file's lines have none of their own",
+                   "say with `timestamp:` since when a row holds");
     }
 
     void check_routes(const Stream& stream) {
@@ -329,13 +358,18 @@ private:
                                "split it into two pipelines");
         }
 
-        if (file != none && !pipeline_.tables.empty()) {
-            diagnostics_.error("W0056", pipeline_.tables.front().input.mark,
+        const auto topic_table =
+            std::find_if(pipeline_.tables.begin(), pipeline_.tables.end(),
+                         [](const Table& table) { return !table.input.topics.empty(); });
+        const bool has_topic_table = topic_table != pipeline_.tables.end();
+        if (file != none && has_topic_table) {
+            diagnostics_.error("W0056", topic_table->input.mark,
                                "a pipeline reads files or topics, not both",
-                               "a table is the content of a topic", "split it into two pipelines");
+                               "this table is the content of a topic",
+                               "let the table read a file, or split it into two pipelines");
         }
 
-        bool uses_topics = topic != none || !pipeline_.tables.empty();
+        bool uses_topics = topic != none || has_topic_table;
         for (const Stream& stream : pipeline_.streams) {
             for (const Route& route : stream.to) {
                 if (route.topic.empty()) continue;

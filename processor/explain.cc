@@ -83,8 +83,11 @@ const Stage* stage_of(const Graph& graph, size_t stream, std::optional<size_t> s
 }
 
 void explain_table(const config::Table& table, const Graph& graph, std::string& out) {
-    out += fmt::format("table {}\n  reads      topic {}, to its end before any stream begins\n",
-                       table.input.name, table.input.topics.front());
+    const bool is_file = !table.input.file.empty();
+    const std::string& reads = is_file ? table.input.file : table.input.topics.front();
+    out += fmt::format("table {}\n  reads      {} {}, to its end before any stream begins\n",
+                       table.input.name, is_file ? "file" : "topic", reads);
+    if (is_file) out += fmt::format("  key        {}\n", table.input.keyed_by);
     const auto plan = std::find_if(graph.tables.begin(), graph.tables.end(), [&](const TablePlan& candidate) {
         return candidate.name == table.input.name;
     });
@@ -373,8 +376,10 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
     }
     std::vector<std::string> tables;
     for (const config::Table& table : pipeline.tables) {
-        tables.push_back(fmt::format(R"({{"name":{},"topic":{},"global":{}}})", quoted(table.input.name),
-                                     quoted(table.input.topics.front()), table.global));
+        const bool is_file = !table.input.file.empty();
+        tables.push_back(fmt::format(
+            R"({{"name":{},"{}":{},"global":{}}})", quoted(table.input.name), is_file ? "file" : "topic",
+            quoted(is_file ? table.input.file : table.input.topics.front()), table.global));
     }
     return fmt::format(R"({{"name":{},"stateful":{},"sources":[{}],"tables":[{}],"streams":[{}]}})",
                        quoted(plan.name), plan.stateful, join_parts(sources, ","), join_parts(tables, ","),

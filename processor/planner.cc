@@ -80,9 +80,10 @@ void Planner::plan_endpoints(Plan& plan) {
     for (const bool global : {false, true}) {
         for (size_t i = 0; i < pipeline_.tables.size(); ++i) {
             const config::Table& table = pipeline_.tables[i];
-            if (table.global == global)
-                plan.inputs.push_back(
-                    {table.input.topics.front(), false, pipeline_.sources.size() + i, true, global});
+            if (table.global != global) continue;
+            const bool is_file = !table.input.file.empty();
+            plan.inputs.push_back({is_file ? table.input.file : table.input.topics.front(), is_file,
+                                   pipeline_.sources.size() + i, true, global});
         }
     }
     for (const config::Stream& stream : pipeline_.streams) {

@@ -170,6 +170,7 @@ Result<void> Worker::try_recover() {
         WEIR_ASSIGN(committed, sink_->committed(partitions_, kAttemptMs));
     }
     crash_point("during_recovery");
+    if (loading() && has_file_table()) globals_.reset();  // Half a file is no point to go on from.
     table_ends_.clear();
     const auto global = global_partitions(plan_, settings_.partition_counts);
     if (!globals_ && !global.empty())

@@ -78,7 +78,8 @@ SourceReader::SourceReader(const Plan& plan, size_t source, Watermarks& watermar
       counters_(counters.sources[source]),
       decoder_(source_.format, source_.paths, source_.value_slot),
       needs_time_(source_.timestamp.has_value() || source_.needs_time ||
-                  feeds_a_stage(*plan.graph, source)) {}
+                  feeds_a_stage(*plan.graph, source)),
+      keys_rows_(source_.table.has_value() && source_.key_slot != PathTree::kNoSlot) {}
 
 Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<const InputRecord> records,
                                 const Source& source, int64_t wall_ms, Sink& sink) {
@@ -100,6 +101,7 @@ Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<
         WEIR_TRY(reject(executor, partition, records[error.row], ErrorName::kDecodeFailed, ".format",
                         error.message, source, sink));
     }
+    if (keys_rows_) records = keyed(executor, batch, records);
     if (source_.table) WEIR_TRY(check_row_keys(executor, partition, records, source, sink));
     for (const expr::Slot slot : plan_.graph->frames[source_.frame].null_slots) {
         std::fill_n(batch.columns[static_cast<size_t>(slot)].begin(), records.size(), Value::null());
@@ -108,9 +110,24 @@ Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<
     batch.watermarks.resize(records.size());
     batch.wall_ms = wall_ms;
     WEIR_TRY(assign_times(executor, batch, partition, records, source, sink));
-    if (source_.key_slot != PathTree::kNoSlot) check_keys(batch, partition, wall_ms);
+    if (source_.key_slot != PathTree::kNoSlot && !keys_rows_) check_keys(batch, partition, wall_ms);
     counters_.delivered += rows_.size();
     return executor.run(source_.next, rows_);
+}
+
+std::span<const InputRecord> SourceReader::keyed(Executor& executor, Batch& batch,
+                                                 std::span<const InputRecord> records) {
+    const Column& fields = batch.columns[static_cast<size_t>(source_.key_slot)];
+    keyed_records_.assign(records.begin(), records.end());
+    for (size_t i = 0; i < keyed_records_.size(); ++i) batch.records[i] = &keyed_records_[i];
+    for (const uint32_t row : rows_) {
+        keyed_records_[row].key = {};
+        if (fields[row].is_error()) continue;
+        const MaybeBytes text = encode_text(fields[row], text_);
+        if (text.data() == nullptr) continue;
+        keyed_records_[row].key = text.empty() ? MaybeBytes("") : executor.arena().copy(text);
+    }
+    return keyed_records_;
 }
 
 // A table's record is found by its key.
@@ -124,8 +141,11 @@ Result<void> SourceReader::check_row_keys(Executor& executor, size_t partition,
             continue;
         }
         ++counters_.decode_errors;
-        WEIR_TRY(reject(executor, partition, records[row], ErrorName::kDecodeFailed, ".topic",
-                        "a table's record has a key", source, sink));
+        WEIR_TRY(reject(executor, partition, records[row], ErrorName::kDecodeFailed,
+                        keys_rows_ ? ".keyed_by" : ".topic",
+                        keys_rows_ ? "'" + source_.keyed_by + "' is NULL, so nothing could find the row"
+                                   : "a table's record has a key",
+                        source, sink));
     }
     rows_.erase(kept, rows_.end());
     return {};

@@ -35,6 +35,9 @@ private:
     [[nodiscard]] Result<void> reject(Executor& executor, size_t partition, const InputRecord& record,
                                       ErrorName error, const char* key, std::string_view message,
                                       const Source& source, Sink& sink);
+    // Records of a file's table with the keys that their fields say; valid as long as the slice.
+    [[nodiscard]] std::span<const InputRecord> keyed(Executor& executor, Batch& batch,
+                                                     std::span<const InputRecord> records);
     [[nodiscard]] Result<void> check_row_keys(Executor& executor, size_t partition,
                                               std::span<const InputRecord> records, const Source& source,
                                               Sink& sink);
@@ -54,6 +57,8 @@ private:
     SourceCounters& counters_;
     Decoder decoder_;
     const bool needs_time_;  // A stage depends on it; otherwise a record may go without.
+    const bool keys_rows_;   // A file's table: a field is the key.
+    std::vector<InputRecord> keyed_records_;
     std::vector<uint32_t> rows_;
     std::vector<DecodeError> errors_;
     Column times_;

@@ -16,8 +16,9 @@ Result<void> Worker::find_table_ends() {
     const auto look = [&](Shard& shard, const PartitionProgress& progress) -> Result<void> {
         const TopicPartition partition = progress.partition;
         if (!plan_.inputs[static_cast<size_t>(partition.topic)].is_table) return {};
-        WEIR_ASSIGN(const OffsetRange range, connector_.offset_range(partition, kAttemptMs));
         int64_t begin = progress.next_offset;
+        if (is_file_table(partition) && begin >= 0) return {};  // Read once.
+        WEIR_ASSIGN(const OffsetRange range, connector_.offset_range(partition, kAttemptMs));
         if (begin < 0) {  // A global table, which is in no commit.
             begin = range.begin;
             WEIR_TRY(shard.restore_progress({partition, begin, kNoTime, {}}));
@@ -42,13 +43,23 @@ Result<void> Worker::find_table_ends() {
     return {};
 }
 
-// While tables load nothing else is assigned; then all is, each from where it stands.
+bool Worker::has_file_table() const {
+    return std::any_of(plan_.inputs.begin(), plan_.inputs.end(),
+                       [](const PlanInput& input) { return input.is_table && input.is_file; });
+}
+
+bool Worker::is_file_table(TopicPartition partition) const {
+    const PlanInput& input = plan_.inputs[static_cast<size_t>(partition.topic)];
+    return input.is_table && input.is_file;
+}
+
+// While tables load nothing else is assigned; then all is but the tables of files, each from where it stands.
 Result<void> Worker::assign_inputs() {
     std::vector<StartOffset> starts;
     const auto add = [&](const Shard& shard) {
         for (const PartitionProgress& progress : shard.progress()) {
             const bool is_table = plan_.inputs[static_cast<size_t>(progress.partition.topic)].is_table;
-            if (!is_table && loading()) continue;
+            if (loading() ? !is_table : is_file_table(progress.partition)) continue;
             starts.push_back({progress.partition, progress.next_offset, !is_table && plan_.max_drift_ms > 0});
         }
     };

@@ -155,10 +155,11 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
             return failed_epoch(done.error());
     }
     looked_us_ = clock_.monotonic_us();
+    const bool input_ended = poll->end_of_input && !loading();  // A table's file has an end, too.
     if (const auto noted = note_loaded(*poll); !noted.ok()) return failed_epoch(noted.error());
     align();
-    const bool finished = poll->end_of_input || (settings_.stop_when_caught_up && end_offsets_.empty());
-    if (poll->end_of_input)
+    const bool finished = input_ended || (settings_.stop_when_caught_up && end_offsets_.empty());
+    if (input_ended)
         for (const auto& shard : shards_)
             if (const auto done = shard->advance_watermark(kEndOfTime, 0, *sink_); !done.ok())
                 return failed_epoch(done.error());

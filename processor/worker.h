@@ -112,6 +112,8 @@ private:
     [[nodiscard]] Result<void> find_table_ends();
     [[nodiscard]] Result<void> assign_inputs();
     [[nodiscard]] Result<void> note_loaded(const Poll& poll);
+    [[nodiscard]] bool has_file_table() const;
+    [[nodiscard]] bool is_file_table(TopicPartition partition) const;
     [[nodiscard]] bool loading() const { return !table_ends_.empty(); }
     [[nodiscard]] std::vector<TableProgress> loading_progress() const;
     [[nodiscard]] bool is_global(TopicPartition partition) const {

@@ -45,15 +45,18 @@ constexpr int32_t kGlobalPartitions = 2;
 // One slot of a deployment on its own disk.
 class Deployment {
 public:
-    Deployment() : clock(1'700'000'000'000), broker(clock) {
-        auto loaded = config::load_text("sim.yaml", kPipeline, config::LoadOptions{});
+    explicit Deployment(const std::string& yaml = kPipeline) : clock(1'700'000'000'000), broker(clock) {
+        auto loaded = config::load_text("sim.yaml", yaml, config::LoadOptions{});
         plan = processor::compile(loaded.pipeline, loaded.diagnostics);
         INFO(loaded.diagnostics.render("sim.yaml", loaded.source));
         REQUIRE(plan != nullptr);
-        for (const char* const topic : {"orders", "users", "found"}) broker.create_topic(topic, kPartitions);
-        broker.create_topic("names", kGlobalPartitions);
         std::vector<std::string> inputs;
-        for (const auto& input : plan->inputs) inputs.push_back(input.name);
+        for (const auto& input : plan->inputs) {
+            inputs.push_back(input.name);
+            partition_counts.push_back(input.is_file ? 1 : input.global ? kGlobalPartitions : kPartitions);
+            broker.create_topic(input.name, partition_counts.back());
+        }
+        broker.create_topic("found", kPartitions);
         connector = std::make_unique<connectors::MemoryConnector>(broker, "sim", inputs,
                                                                   std::vector<std::string>{"found"});
     }
@@ -66,8 +69,8 @@ public:
             settings.identity = {"sim", 0, i};
             settings.host = "test";
             for (int32_t shard = i; shard < kPartitions; shard += workers) settings.shards.push_back(shard);
-            settings.partition_counts = {kPartitions, kPartitions, kGlobalPartitions};
-            settings.start_policies = {{}, {}, {}};
+            settings.partition_counts = partition_counts;
+            settings.start_policies.assign(partition_counts.size(), {});
             settings.commit_interval_ms = 100;
             state::SlotOptions options;
             options.segment_bytes = 8'192;
@@ -123,6 +126,7 @@ public:
     connectors::MemoryBroker broker;
     std::unique_ptr<const processor::Plan> plan;
     std::unique_ptr<connectors::MemoryConnector> connector;
+    std::vector<int32_t> partition_counts;
     std::vector<std::unique_ptr<Slot>> slots;
     std::mt19937_64 random{1};
 };
@@ -281,4 +285,80 @@ TEST_CASE("worker: a large table is committed in parts while it loads") {
         committed = world.slots[0]->worker->status().epochs_committed;
     }
     CHECK(committed >= 3);  // The genesis epoch, and two of 8 MiB.
+}
+
+// Goal: a file is read whole before any stream, by every worker; a field is the key, the later line counts, a
+// line without one goes to on_error; what is appended is seen by the next start, and by no recovery within
+// the process.
+TEST_CASE("worker: a table from a file") {
+    for (int32_t workers = 1; workers <= 2; ++workers) {
+        CAPTURE(workers);
+        Deployment world(R"(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: skip
+sources:
+  orders: {topic: orders, keyed_by: k}
+tables:
+  names: {file: names.jsonl, keyed_by: code}
+streams:
+  found:
+    from: orders
+    steps:
+      - lookup: {table: names, by: n}
+      - map: {id: id, name: names.name, code: names._key}
+    to: found
+)");
+        const auto line = [&](const std::string& text) {
+            connectors::MemoryRecord record;
+            record.value = text;
+            world.broker.append("names.jsonl", 0, record);
+        };
+        const auto order = [&](int64_t id, int64_t n) {
+            world.put("orders", static_cast<int32_t>(id) % kPartitions, "k",
+                      R"({"k":"k","n":)" + std::to_string(n) + R"(,"id":)" + std::to_string(id) + "}");
+        };
+        const auto found = [&] {
+            auto all = world.found();
+            std::sort(all.begin(), all.end());
+            return all;
+        };
+        order(0, 1);
+        order(1, 2);
+        order(2, 3);
+        for (int i = 0; i < 3'000; ++i) line(R"({"code":1,"name":")" + std::to_string(i) + "\"}");
+        line(R"({"code":"2","name":"two"})");
+        line(R"({"name":"of nothing"})");
+        line(R"({"code":null,"name":"of nothing"})");
+        line("no JSON");
+        world.start(workers);
+        bool loaded = false;
+        for (int turn = 0; turn < 40; ++turn) {
+            world.step();
+            const auto status = world.slots[0]->worker->status();
+            loaded = loaded || status.phase == processor::WorkerPhase::kLoading;
+        }
+        CHECK(loaded);
+        std::vector<std::string> expected{R"(k {"id":0,"name":"2999","code":"1"})",
+                                          R"(k {"id":1,"name":"two","code":"2"})",
+                                          R"(k {"id":2,"name":null,"code":null})"};
+        CHECK(found() == expected);
+        const auto& counters = world.slots[0]->worker->status().counters.sources[1];
+        CHECK(counters.records == 3'004);
+        CHECK(counters.skipped == 3);
+
+        line(R"({"code":3,"name":"three"})");
+        world.broker.inject(connectors::Api::kPoll, 1, {});
+        order(3, 3);
+        for (int turn = 0; turn < 40; ++turn) world.step();
+        expected.emplace_back(R"(k {"id":3,"name":null,"code":null})");
+        CHECK(found() == expected);
+
+        world.crash();
+        order(4, 3);
+        for (int turn = 0; turn < 40; ++turn) world.step();
+        expected.emplace_back(R"(k {"id":4,"name":"three","code":"3"})");
+        CHECK(found() == expected);
+    }
 }
