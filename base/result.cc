@@ -15,6 +15,7 @@ const char* code_name(Code code) {
         case Code::kCorrupt: return "corrupt";
         case Code::kMismatch: return "mismatch";
         case Code::kRecordFailed: return "record_failed";
+        case Code::kStateLimit: return "state_limit";
         case Code::kUnknown: return "unknown";
     }
     return "?";

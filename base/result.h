@@ -26,6 +26,7 @@ enum class Code : uint8_t {
     kCorrupt,       // Bytes that were once whole are damaged.
     kMismatch,      // State on disk or in Kafka belongs to another world (cluster, pipeline, offsets).
     kRecordFailed,  // A record failed and the policy is to stop.
+    kStateLimit,    // Operators keep more in memory than the pipeline's file allows.
     kUnknown,       // The operation's outcome cannot be told; recover and read it back.
 };
 

@@ -77,7 +77,11 @@ struct App::Slot {
 
 App::App(config::Pipeline pipeline, std::unique_ptr<const processor::Plan> plan, RunOptions options,
          Clock& clock)
-    : pipeline_(std::move(pipeline)), plan_(std::move(plan)), options_(options), clock_(clock) {}
+    : pipeline_(std::move(pipeline)),
+      plan_(std::move(plan)),
+      options_(options),
+      clock_(clock),
+      state_limit_(*plan_, static_cast<uint64_t>(pipeline_.max_memory_bytes)) {}
 
 App::~App() {
     request_stop();
@@ -293,6 +297,8 @@ AppStatus App::status() const {
     AppStatus status;
     status.pipeline = pipeline_.name;
     status.now_ms = clock_.wall_ms();
+    status.state_bytes = state_limit_.bytes();
+    status.max_state_bytes = state_limit_.max_bytes();
     const std::lock_guard lock(mutex_);
     status.ready = running_ > 0;
     if (slots_.empty())
@@ -345,6 +351,7 @@ void App::run_worker(Slot& slot) {
     settings.decider = decider_;
     settings.kafka_inputs = !plan_->inputs.front().is_file;
     settings.commit_interval_ms = pipeline_.commit_interval_ms;
+    settings.state_limit = &state_limit_;
     settings.startup_timeout_ms = options_.startup_timeout_ms;
     settings.stop_when_caught_up = options_.exit_when_caught_up;
     if (const auto timeout = connectors::kafka_property(pipeline_.kafka, connectors::KafkaRole::kProducer,

@@ -20,6 +20,7 @@
 #include "config/pipeline.h"
 #include "processor/endpoint.h"
 #include "processor/plan.h"
+#include "processor/state_limit.h"
 #include "processor/worker.h"
 #include "state/snapshotter.h"
 #include "state/state_directory.h"
@@ -36,7 +37,9 @@ struct AppStatus {
     std::string pipeline;
     bool ready = false;
     std::string not_ready_because;
-    int64_t now_ms = 0;  // Wall time.
+    int64_t now_ms = 0;            // Wall time.
+    uint64_t state_bytes = 0;      // Of all operators, as the limit counts them …
+    uint64_t max_state_bytes = 0;  // … and what they may take; 0: any.
     std::vector<processor::WorkerStatus> workers;
 };
 
@@ -86,6 +89,7 @@ private:
     std::unique_ptr<const processor::Plan> plan_;
     RunOptions options_;
     Clock& clock_;
+    processor::StateLimit state_limit_;
     std::unique_ptr<processor::Connector> connector_;
     std::unique_ptr<state::StateDirectory> state_;
     std::string cluster_id_;

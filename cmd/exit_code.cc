@@ -10,6 +10,7 @@ int exit_code(Code code) {
         case Code::kIo:
         case Code::kNoSpace:
         case Code::kCorrupt: return kExitIo;
+        case Code::kStateLimit: return kExitStateLimit;
         case Code::kFenced: return kExitFenced;
         case Code::kMismatch: return kExitMismatch;
         case Code::kUnauthorized: return kExitUnauthorized;

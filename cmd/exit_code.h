@@ -12,6 +12,7 @@ enum ExitCode : int {
     kExitRecordFailed = 65,  // A record failed and on_error is fail.
     kExitUnavailable = 69,   // The brokers did not answer within --startup-timeout.
     kExitInternal = 70,      // A bug of ours, or a worker that hangs.
+    kExitStateLimit = 71,    // Operators keep more in memory than state.max_memory_mib allows.
     kExitIo = 74,            // The disk failed, or what is on it is damaged.
     kExitFenced = 75,        // Another process owns the identity or the state folder; restart is safe.
     kExitMismatch = 76,      // State on disk and offsets in Kafka do not belong together.

@@ -267,6 +267,12 @@ std::string render_metrics(const std::vector<AppStatus>& apps,
         const processor::Counters sum = merged(apps[i], *plans[i]);
         add_sources(apps[i], *plans[i], sum, out);
         add_streams(apps[i], *plans[i], sum, out);
+        const Labels labels = {{"pipeline", apps[i].pipeline}};
+        out.gauge("weir_state_memory_bytes", "Bytes that all operators keep, as state.max_memory_mib counts.",
+                  labels, static_cast<double>(apps[i].state_bytes));
+        if (apps[i].max_state_bytes > 0)
+            out.gauge("weir_state_memory_max_bytes", "What state.max_memory_mib allows.", labels,
+                      static_cast<double>(apps[i].max_state_bytes));
         for (const processor::WorkerStatus& worker : apps[i].workers)
             add_worker(apps[i], *plans[i], worker, out);
     }

@@ -45,6 +45,10 @@ const std::vector<Field>& fields() {
          .also = "max_wal_size",
          .doc = "A snapshot follows when the log has grown by so many MiB, or by half the last snapshot's size if that is more. "
                 "Less restarts faster, more writes less."},
+        {.path = "state.max_memory_mib", .type = Type::kInteger, .min = 1, .max = 1 << 20, .default_value = "no limit", .example = "2048",
+         .also = "max_memory max_bytes_memory",
+         .doc = "The most MiB that aggregates, joins, dedupe, throttle and tables of a process may keep. Above it the process commits, names the largest of them "
+                "and stops with exit code 71. [What is counted](operations.md#more-state-than-memory)."},
         {.path = "admin", .map = true, .example = "{listen: 127.0.0.1:8480}", .doc = "The admin listener."},
         {.path = "admin.listen", .type = Type::kAddress, .default_value = "127.0.0.1:8480", .example = "0.0.0.0:8480",
          .doc = "Where health and metrics are served; `none` for nowhere."},

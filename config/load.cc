@@ -54,6 +54,8 @@ public:
             if (!scalar(*state, "dir").empty()) pipeline.state_dir = scalar(*state, "dir");
             if (const auto mib = parse_integer(scalar(*state, "snapshot_after_mib")))
                 pipeline.snapshot_after_bytes = *mib << 20;
+            if (const auto mib = parse_integer(scalar(*state, "max_memory_mib")))
+                pipeline.max_memory_bytes = int64_t{*mib} << 20;
         }
         if (const Node* admin = root.find("admin"); admin != nullptr && !scalar(*admin, "listen").empty()) {
             const std::string& listen = scalar(*admin, "listen");

@@ -368,6 +368,7 @@ struct Pipeline {
     Instance instance;
     std::string state_dir = "/var/lib/weir";
     int64_t snapshot_after_bytes = int64_t{32} << 20;
+    int64_t max_memory_bytes = 0;  // Of the operators' state; 0: no limit.
     std::string admin_listen = "127.0.0.1:8480";  // Empty: no listener.
     OnError on_error;
     int64_t max_drift_ms = 0;  // `align`; 0: none.

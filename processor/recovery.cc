@@ -186,6 +186,8 @@ Result<void> Worker::try_recover() {
     else
         WEIR_TRY(restore_from_offsets(committed));
     check_ledger();
+    next_measure_us_ = 0;
+    WEIR_TRY(check_state_limit());
     crash_point("after_recovery_switch");
     attempted_ = {};
     add_own_boot(commit_named_by(committed));

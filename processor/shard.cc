@@ -183,7 +183,7 @@ public:
             const Stage& stage = plan_.graph->stages[id];
             StageOperator& stage_operator = executor_.stage(id);
             StageStatus& status = result.stages.emplace_back();
-            status.stream = stage_name(stage);
+            status.stream = stage_name(plan_, stage);
             status.stream_index = stage.stream;
             status.windows_end = windows_end(stage);
             status.window_records = stage.window.count;
@@ -220,6 +220,20 @@ public:
         return result;
     }
 
+    void add_use(std::span<OperatorUse> by_operator) {
+        const size_t stages = plan_.graph->stages.size();
+        // No stream comes to global tables.
+        for (StageId id = 0; id_ != kGlobalTables && id < stages; ++id) {
+            by_operator[id].bytes += executor_.stage(id).bytes();
+            by_operator[id].entries += executor_.stage(id).entries();
+        }
+        for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
+            if (!owns(id)) continue;
+            by_operator[stages + id].bytes += executor_.table(id).bytes();
+            by_operator[stages + id].entries += executor_.table(id).rows();
+        }
+    }
+
     void add_records(std::span<uint64_t> by_stream, bool counting) {
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
             StageOperator& stage_operator = executor_.stage(id);
@@ -238,7 +252,8 @@ public:
             for (const std::string& key : group_keys_of(question.key, columns))
                 executor_.stage(id).append_open(key, windows);
             for (const OpenWindow& window : windows)
-                out.push_back({id_, stage_name(stage), windows_end(stage), stage.window.count, window});
+                out.push_back(
+                    {id_, stage_name(plan_, stage), windows_end(stage), stage.window.count, window});
         }
     }
 
@@ -265,11 +280,6 @@ private:
         return stage.window.time == config::Window::Time::kProcessing ? WindowsEnd::kByClock
                                                                       : WindowsEnd::kByWatermark;
     }
-    std::string stage_name(const Stage& stage) const {
-        return plan_.stream_names[stage.stream] +
-               (stage.step_index ? ".steps[" + std::to_string(*stage.step_index) + "]" : ".join");
-    }
-
     [[nodiscard]] bool owns(TableId table) const {
         return plan_.graph->tables[table].global == (id_ == kGlobalTables);
     }
@@ -321,6 +331,11 @@ private:
     bool look_at_clock_ = false;
 };
 
+std::string stage_name(const Plan& plan, const Stage& stage) {
+    return plan.stream_names[stage.stream] +
+           (stage.step_index ? ".steps[" + std::to_string(*stage.step_index) + "]" : ".join");
+}
+
 Shard::Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions,
              std::span<const int32_t> partition_counts, const Clock& clock, Counters& counters,
              const Shard* globals)
@@ -354,6 +369,7 @@ Result<void> Shard::restore_progress(const PartitionProgress& progress) {
 bool Shard::align() { return impl_->align(); }
 void Shard::append_held(std::vector<TopicPartition>& out) const { impl_->append_held(out); }
 ShardStatus Shard::status() const { return impl_->status(); }
+void Shard::add_use(std::span<OperatorUse> by_operator) const { impl_->add_use(by_operator); }
 void Shard::add_records(std::span<uint64_t> by_stream, bool counting) {
     impl_->add_records(by_stream, counting);
 }

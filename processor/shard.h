@@ -25,9 +25,12 @@
 #include "processor/endpoint.h"
 #include "processor/plan.h"
 #include "processor/question.h"
+#include "processor/state_limit.h"
 #include "state/delta.h"
 
 namespace weir::processor {
+
+struct Stage;
 
 inline constexpr size_t kSliceRows = 1024;
 
@@ -86,6 +89,9 @@ struct ShardStatus {
     std::vector<StageStatus> stages;
     std::vector<TableStatus> tables;  // Its own.
 };
+
+// "per_minute.steps[1]", "paid.join"
+[[nodiscard]] std::string stage_name(const Plan& plan, const Stage& stage);
 
 // A worker's global tables live in a shard of their own, which is in no epoch and is never stored.
 inline constexpr ShardId kGlobalTables = -1;
@@ -157,6 +163,9 @@ public:
 
     // The ledger: adds how many records each stream's state holds; `counting`: by a look at every one.
     void add_records(std::span<uint64_t> by_stream, bool counting);
+
+    // Adds what each operator takes: the plan's stages, then its tables.
+    void add_use(std::span<OperatorUse> by_operator) const;
 
     [[nodiscard]] ShardStatus status() const;
     void append_open_windows(const WindowQuestion& question, OpenWindows& out);

@@ -50,7 +50,9 @@ Worker::Worker(WorkerSettings settings, const Plan& plan, Connector& connector, 
     publish(WorkerPhase::kStarting);
 }
 
-Worker::~Worker() = default;
+Worker::~Worker() {
+    if (settings_.state_limit != nullptr) settings_.state_limit->change(use_, {});
+}
 
 std::vector<int32_t> sharded_partition_counts(const Plan& plan, std::span<const int32_t> partition_counts) {
     std::vector<int32_t> counts(partition_counts.begin(), partition_counts.end());
@@ -175,6 +177,8 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
         if (!committed.ok()) return committed.error();
         if (*committed == EpochResult::kRecover) return Turn::kRunning;
     }
+    // Nothing is open, also where records of global tables, which are in no epoch, are all that came.
+    if (epoch_started_us_ == 0 && !finished) WEIR_TRY(check_state_limit());
     return finished ? Turn::kFinished : Turn::kRunning;
 }
 
@@ -227,6 +231,21 @@ void Worker::check_ledger() {
     if (++status_.ledger_imbalances == 1)
         log_error("slot={} the record ledger does not balance: {}; please report this",
                   settings_.identity.slot, wrong);
+}
+
+// Where a look takes long, as with sketches in millions of groups, it is taken seldom.
+Result<void> Worker::check_state_limit() {
+    constexpr int64_t kPartOfTheTime = 100;
+    if (settings_.state_limit == nullptr || clock_.monotonic_us() < next_measure_us_) return {};
+    const int64_t begun_us = clock_.monotonic_us();
+    measured_.assign(settings_.state_limit->operators(), {});
+    for (const auto& shard : shards_) shard->add_use(measured_);
+    if (globals_) globals_->add_use(measured_);
+    settings_.state_limit->change(use_, measured_);
+    std::swap(use_, measured_);
+    const int64_t ended_us = clock_.monotonic_us();
+    next_measure_us_ = ended_us + kPartOfTheTime * (ended_us - begun_us);
+    return settings_.state_limit->check();
 }
 
 void Worker::keep_counters_of(const CommitId& decided) {

@@ -21,6 +21,7 @@
 #include "processor/ledger.h"
 #include "processor/plan.h"
 #include "processor/shard.h"
+#include "processor/state_limit.h"
 #include "processor/worker_status.h"
 #include "state/slot_store.h"
 
@@ -46,6 +47,7 @@ struct WorkerSettings {
     bool kafka_inputs = true;  // Offsets can be committed to the source system.
     int64_t commit_interval_ms = 100;
     int64_t transaction_timeout_ms = 10'000;
+    StateLimit* state_limit = nullptr;    // Of all workers together; null: nobody asks.
     int64_t startup_timeout_ms = 60'000;  // For the first recovery; later ones wait for ever.
     bool stop_when_caught_up = false;     // Stop once the log ends seen at the start are reached.
 };
@@ -126,6 +128,8 @@ private:
     [[nodiscard]] bool changed() const;
     void align();
     void check_ledger();
+    // Tells StateLimit what the operators take. kStateLimit: they all take too much; between epochs only.
+    [[nodiscard]] Result<void> check_state_limit();
     // The outcome of the latest commit is known: that one.
     void keep_counters_of(const CommitId& decided);
 
@@ -170,6 +174,9 @@ private:
     Counters global_counters_;     // What the global tables read; no epoch takes it back.
     Ledger ledger_;
     std::vector<uint64_t> held_records_;  // Reused.
+    std::vector<OperatorUse> use_;  // As StateLimit knows it …
+    std::vector<OperatorUse> measured_;
+    int64_t next_measure_us_ = 0;  // … and when it is told anew.
     const std::vector<int32_t> sharded_counts_;
     std::unique_ptr<Shard> globals_;  // The global tables, if any; they outlive recoveries.
     std::vector<std::unique_ptr<Shard>> shards_;  // In the order of settings_.shards.

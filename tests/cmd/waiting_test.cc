@@ -297,7 +297,9 @@ TEST_CASE("/pipelines and /metrics tell the same ledger, and it balances") {
     world.run_ms(200);
     world.append("fast", 1'000);
     world.run_ms(1'500);
-    const std::vector<cmd::AppStatus> apps{status_of(world)};
+    std::vector<cmd::AppStatus> apps{status_of(world)};
+    apps[0].state_bytes = 12;
+    apps[0].max_state_bytes = 20;
     const std::string json = cmd::render_pipelines(apps, {world.plan.get()});
     CHECK(json.find(R"("balanced":true)") != std::string::npos);
     CHECK(json.find(R"("records":3,)") != std::string::npos);
@@ -309,6 +311,8 @@ TEST_CASE("/pipelines and /metrics tell the same ledger, and it balances") {
           std::string::npos);
     const std::string advances = "weir_partition_watermark_advances_total";
     CHECK(metrics.find(advances + R"({pipeline="two",topic="fast",partition="0"} 2)") != std::string::npos);
+    CHECK(metrics.find(R"(weir_state_memory_bytes{pipeline="two"} 12)") != std::string::npos);
+    CHECK(metrics.find(R"(weir_state_memory_max_bytes{pipeline="two"} 20)") != std::string::npos);
     const std::string held = "weir_watermark_held_by";
     CHECK(metrics.find(held + R"({pipeline="two",stage="both.steps[0]",shard="0",topic="fast")") !=
           std::string::npos);

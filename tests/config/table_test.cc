@@ -59,6 +59,7 @@ TEST_CASE("the defaults that the page tells are the structs' defaults") {
     CHECK((p.instance.index == 0 && p.instance.count == 1 && told("instance") == "0/1"));
     CHECK(p.state_dir == told("state.dir"));
     CHECK((p.snapshot_after_bytes == int64_t{32} << 20 && told("state.snapshot_after_mib") == "32"));
+    CHECK((p.max_memory_bytes == 0 && told("state.max_memory_mib") == "no limit"));
     CHECK(p.admin_listen == told("admin.listen"));
     CHECK((p.on_error.decode.action == ErrorAction::kFail && told("on_error") == "fail"));
     const Source& source = p.sources.at(0);

@@ -63,6 +63,7 @@ public:
             settings.shards.push_back(shard);
         settings.partition_counts = counts_;
         settings.start_policies.resize(counts_.size());
+        settings.state_limit = state_limit.get();
         state::SlotOptions options;
         options.segment_bytes = 8'192;
         options.snapshot_after_bytes = 8'192;
@@ -81,6 +82,7 @@ public:
     }
     void stop(size_t slot) { slots_[slot].worker.reset(); }
 
+    [[nodiscard]] Result<processor::Worker::Turn> step(size_t slot) { return slots_[slot].worker->step(0); }
     void turn(int64_t milliseconds = 20) {
         for (const Slot& slot : slots_) {
             if (slot.worker == nullptr) continue;
@@ -112,6 +114,7 @@ public:
     connectors::MemoryBroker broker;
     config::Pipeline pipeline;
     std::unique_ptr<const processor::Plan> plan;
+    std::unique_ptr<processor::StateLimit> state_limit;  // Set before start(); 0: all is measured.
     std::mt19937_64 random{1};
 
 private:

@@ -146,6 +146,7 @@ public:
                                ? processor::Decider::kTransaction
                                : processor::Decider::kWal;
         settings.commit_interval_ms = pipeline.commit_interval_ms;
+        settings.state_limit = state_limit.get();
         return settings;
     }
 
@@ -155,6 +156,12 @@ public:
         options.segment_bytes = 8'192;  // Several segments and snapshots within one test.
         options.snapshot_after_bytes = 8'192;
         worker = std::make_unique<processor::Worker>(settings(), *plan, *connector, &slot(), options, clock);
+    }
+
+    // From the next start() on; 0: all is measured, nothing limited.
+    void limit_state(uint64_t max_bytes) {
+        worker.reset();
+        state_limit = std::make_unique<processor::StateLimit>(*plan, max_bytes);
     }
 
     state::Directory& slot() {
@@ -235,6 +242,7 @@ public:
     config::Pipeline pipeline;
     std::unique_ptr<const processor::Plan> plan;
     std::unique_ptr<connectors::MemoryConnector> connector;
+    std::unique_ptr<processor::StateLimit> state_limit;
     std::unique_ptr<processor::Worker> worker;
     int64_t fed = 0;
     int64_t to_feed = 0;
