@@ -3,9 +3,7 @@
 #include <algorithm>
 
 #include "processor/compact_value.h"
-#include "processor/encode.h"
 #include "processor/executor.h"
-#include "processor/group_key.h"
 #include "processor/group_table.h"
 #include "processor/shard.h"
 
@@ -20,7 +18,8 @@ Join::Join(const Graph& graph, StageId id)
       buffers_{JoinBuffer(reach_.longest_ms(Side::kLeft), join_.rule.keeps_left() || as_of_,
                           hopping_windows(), stage_.table),
                JoinBuffer(reach_.longest_ms(Side::kRight), join_.rule.keeps_right(), hopping_windows(),
-                          stage_.table + kTablesPerSide)} {}
+                          stage_.table + kTablesPerSide)},
+      results_(stage_) {}
 
 const WindowGrid* Join::hopping_windows() const {
     const config::Join& rule = join_.rule;
@@ -38,8 +37,7 @@ Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNod
     side_ = static_cast<size_t>(input.side);
     split_late(batch, rows, can_be_late ? &before : nullptr);
     if (!rows_.empty()) {
-        WEIR_TRY(evaluate(executor, node, input, batch));
-        encode_keys();
+        WEIR_TRY(input_.evaluate(executor, node, input, batch, rows_));
         const auto watermark_at = [&](uint32_t row) {
             return can_be_late ? before.late_at(batch.watermarks[row]) : kNoTime;
         };
@@ -51,7 +49,7 @@ Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNod
                     buffers_[side_].open_at(batch.times[row], reach_.first_open(watermark_at(row)));
         }
         for (size_t i = 0; i < rows_.size() && !as_of_; ++i) {
-            buffers_[1 - side_].prefetch(hashes_, i);
+            buffers_[1 - side_].prefetch(input_.hashes(), i);
             WEIR_TRY(probe(executor, node, batch, i, watermark_at(rows_[i])));
         }
         WEIR_TRY(flush_pairs(executor, node));
@@ -76,90 +74,16 @@ void Join::split_late(const Batch& batch, Rows rows, const Watermarks::Before* b
             .push_back(row);
 }
 
-// Everything that can fail for a row is computed before any state changes.
-Result<void> Join::evaluate(Executor& executor, const Node& node, const JoinInputNode& input, Batch& batch) {
-    failures_.assign(batch.row_count, {});
-    bool failed = false;
-    const auto check = [&](const Column& column) {
-        for (const uint32_t row : rows_) {
-            if (!column[row].is_error()) [[likely]]
-                continue;
-            failures_[row] = column[row].bytes();
-            failed = true;
-        }
-    };
-    keys_.resize(input.keys.size());
-    key_scratch_.resize(input.keys.size());
-    for (size_t i = 0; i < input.keys.size(); ++i) {
-        keys_[i] = &executor.evaluate(input.keys[i], batch, rows_, key_scratch_[i]);
-        check(*keys_[i]);
-    }
-    columns_.resize(input.columns.size());
-    column_scratch_.resize(input.columns.size());
-    for (size_t i = 0; i < input.columns.size(); ++i) {
-        Column& scratch = column_scratch_[i];
-        if (input.columns[i]) {
-            columns_[i] = &executor.evaluate(*input.columns[i], batch, rows_, scratch);
-            check(*columns_[i]);
-            continue;
-        }
-        scratch.resize(std::max(scratch.size(), batch.row_count));
-        for (const uint32_t row : rows_) {
-            const MaybeBytes whole = encode_value(input.whole, batch, row, buffer_);
-            const bool own = whole.data() == buffer_.data();
-            scratch[row] =
-                whole.data() == nullptr
-                    ? Value::null()
-                    : Value::of_bytes(input.whole_text ? Type::kText : Type::kJsonb,
-                                      own ? executor.arena().copy(whole) : std::string_view(whole));
-        }
-        columns_[i] = &scratch;
-    }
-    for (const uint32_t row : rows_) {
-        if (batch.times[row] >= JoinBuffer::kFirstTime && batch.times[row] < JoinBuffer::kEndTime) [[likely]]
-            continue;
-        failures_[row] = "event times in a join are from 1900 to 2160";
-        failed = true;
-    }
-    if (!failed) [[likely]]
-        return {};
-    for (const uint32_t row : rows_) {
-        if (failures_[row].data() == nullptr) continue;
-        WEIR_TRY(
-            executor.reject(node, batch, row, input.layout, ErrorName::kExpressionFailed, failures_[row]));
-    }
-    std::erase_if(rows_, [&](uint32_t row) { return failures_[row].data() != nullptr; });
-    return {};
-}
-
-void Join::encode_keys() {
-    key_bytes_.clear();
-    key_ends_.clear();
-    hashes_.clear();
-    for (const uint32_t row : rows_) {
-        const size_t begin = key_bytes_.size();
-        for (const Column* key : keys_) {
-            if ((*key)[row].is_null()) {  // Equals nothing.
-                key_bytes_.resize(begin);
-                break;
-            }
-            append_group_key((*key)[row], key_bytes_);
-        }
-        key_ends_.push_back(key_bytes_.size());
-        hashes_.push_back(hash_group_key(std::string_view(key_bytes_).substr(begin)));
-    }
-}
-
 Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batch, size_t i,
                          EventTime watermark) {
-    const size_t begin = i == 0 ? 0 : key_ends_[i - 1];
-    const auto key = std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin);
+    const std::string_view key = input_.key(i);
     if (key.empty()) return {};
     const uint32_t row = rows_[i];
     const EventTime time = batch.times[row];
     const auto side = static_cast<Side>(side_);
     found_.clear();
-    buffers_[1 - side_].find(key, hashes_[i], reach_.first(side, time), reach_.last(side, time), found_);
+    buffers_[1 - side_].find(key, input_.hashes()[i], reach_.first(side, time), reach_.last(side, time),
+                             found_);
     const bool windowed = stage_.window_start >= 0;
     for (const JoinBuffer::Found& found : found_) {
         // Without windows once, else once in each that both are in.
@@ -167,7 +91,7 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
         if (windowed) windows = reach_.shared(time, found.time, watermark);
         for (WindowGrid::Cell window = windows.first; window <= windows.last;
              window = windowed ? reach_.windows().next_window(window) : window + 1) {
-            if (pairs_.empty()) results_ = &executor.begin_nested_slice(stage_.frame, kSliceRows);
+            if (pairs_.empty()) results_.begin(executor, true);
             add_pair(batch, row, found, windows, window);
             if (pairs_.size() == kSliceRows) WEIR_TRY(flush_pairs(executor, node));
         }
@@ -179,66 +103,33 @@ void Join::add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& f
                     const JoinReach::Shared& windows, WindowGrid::Cell window) {
     const size_t at = pairs_.size();
     pairs_.push_back({row, found, windows});
-    results_->times[at] = std::max(batch.times[row], found.time);
-    fill_window(*results_, at, window);
-    fill(*results_, at, static_cast<Side>(1 - side_), *found.row);
+    results_.set_time(at, std::max(batch.times[row], found.time));
+    fill_window(at, window);
+    results_.fill_key(at, found.row->key());
+    results_.fill(at, static_cast<Side>(1 - side_), found.row->values());
     const auto& own = join_.columns[side_];
     for (size_t column = 0; column < own.size(); ++column)
-        results_->columns[static_cast<size_t>(own[column].slot)][at] = (*columns_[column])[row];
+        results_.value(at, own[column]) = input_.value(column, row);
 }
 
-// The key and one side's values of a result.
-void Join::fill(Batch& batch, size_t row, Side side, const JoinBuffer::Row& from) {
-    ByteReader in(from.encoded());
-    ByteReader key(in.bytes());
-    for (size_t i = 0; i < join_.key_count; ++i) batch.columns[i][row] = read_group_key(key);
-    for (const JoinColumn& column : join_.columns[static_cast<size_t>(side)])
-        static_cast<void>(read_compact_value(in, batch.columns[static_cast<size_t>(column.slot)][row]));
-}
-
-void Join::fill_window(Batch& batch, size_t row, WindowGrid::Cell window) const {
+void Join::fill_window(size_t row, WindowGrid::Cell window) {
     if (stage_.window_start < 0) return;
     const WindowGrid& windows = reach_.windows();
-    batch.columns[static_cast<size_t>(stage_.window_start)][row] =
-        Value::of_int8(windows.window_start(window));
-    batch.columns[static_cast<size_t>(stage_.window_end)][row] = Value::of_int8(windows.window_end(window));
+    results_.fill_window(row, windows.window_start(window), windows.window_end(window));
 }
 
 Result<void> Join::flush_pairs(Executor& executor, const Node& node) {
     if (pairs_.empty()) return {};
-    const size_t count = pairs_.size();
-    Batch& batch = *results_;
-    batch.row_count = count;
-    std::fill_n(batch.records.begin(), count, nullptr);
-    result_rows_.resize(count);
-    for (uint32_t row = 0; row < count; ++row) result_rows_[row] = row;
-    StreamCounters& counters = executor.counters(node.stream);
-    for (const expr::Expression& expression : join_.conditions) {
-        const Column& condition = executor.evaluate(expression, batch, result_rows_, condition_);
-        size_t kept = 0;
-        for (const uint32_t row : result_rows_) {
-            const Value& value = condition[row];
-            if (value.type == Type::kBool && value.boolean) {
-                result_rows_[kept++] = row;
-            } else if (value.type != Type::kBool && !value.is_null()) {
-                ++counters.derived;
-                WEIR_TRY(executor.reject(
-                    node, batch, row, join_.layout, ErrorName::kExpressionFailed,
-                    value.is_error() ? value.bytes() : std::string_view("a condition is boolean")));
-            }
-        }
-        result_rows_.resize(kept);
-    }
-    for (const uint32_t row : result_rows_) {
+    WEIR_ASSIGN(const Rows matched, results_.matching(executor, node, pairs_.size()));
+    for (const uint32_t row : matched) {
         const auto& [probe, found, windows] = pairs_[row];
         matched_[probe] = 1;
         if (buffers_[side_].per_window()) open_[probe].take_out(windows.first, windows.last);
         buffers_[1 - side_].mark_matched(found, windows.first, windows.last);
     }
     pairs_.clear();
-    counters.derived += result_rows_.size();
-    counters.matched += result_rows_.size();
-    return executor.run(stage_.next, result_rows_);
+    executor.counters(node.stream).matched += matched.size();
+    return results_.run(executor, matched);
 }
 
 void Join::insert(const Batch& batch, StreamCounters& counters) {
@@ -246,19 +137,17 @@ void Join::insert(const Batch& batch, StreamCounters& counters) {
     const bool keeps =
         side_ == 0 ? join_.rule.keeps_left() : join_.rule.keeps_right();  // Also without a key.
     counters.buffered += rows_.size();
-    size_t begin = 0;
     for (size_t i = 0; i < rows_.size(); ++i) {
         const uint32_t row = rows_[i];
-        const auto key = std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin);
-        begin = key_ends_[i];
-        buffer.prefetch(hashes_, i);
+        const std::string_view key = input_.key(i);
+        buffer.prefetch(input_.hashes(), i);
         if (key.empty() && !keeps) {
             ++counters.expired;
             continue;
         }
         buffer_.clear();
-        for (const Column* column : columns_) append_compact_value((*column)[row], buffer_);
-        buffer.insert(key, hashes_[i], batch.times[row], buffer_, matched_[row] != 0, open_[row]);
+        input_.append_values(row, buffer_);
+        buffer.insert(key, input_.hashes()[i], batch.times[row], buffer_, matched_[row] != 0, open_[row]);
     }
 }
 
@@ -334,23 +223,23 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
         const JoinBuffer::Found* const partner = as_of_ ? nearest(leaving) : nullptr;
         changed = true;
         if (as_of_ && partner == nullptr && !join_.rule.keeps_left()) continue;
-        if (count == 0) results_ = &executor.begin_slice(stage_.frame, kSliceRows);
-        results_->times[count] = std::max(leaving.time, partner == nullptr ? leaving.time : partner->time);
-        fill_window(*results_, count, hopping ? leaving.window : reach_.windows().cell_of(leaving.time));
-        fill(*results_, count, static_cast<Side>(side), *leaving.row);
+        if (count == 0) results_.begin(executor, false);
+        results_.set_time(count, std::max(leaving.time, partner == nullptr ? leaving.time : partner->time));
+        fill_window(count, hopping ? leaving.window : reach_.windows().cell_of(leaving.time));
+        results_.fill_key(count, leaving.row->key());
+        results_.fill(count, static_cast<Side>(side), leaving.row->values());
         if (partner != nullptr) {
-            fill(*results_, count, Side::kRight, *partner->row);
+            results_.fill(count, Side::kRight, partner->row->values());
         } else {
-            for (const JoinColumn& column : join_.columns[1 - side])
-                results_->columns[static_cast<size_t>(column.slot)][count] = Value::null();
+            results_.fill_null(count, static_cast<Side>(1 - side));
         }
         ++(partner == nullptr ? counters.unmatched : counters.matched);
         if (++count == kSliceRows) {
-            WEIR_TRY(flush_leaving(executor, count));
+            WEIR_TRY(results_.run(executor, results_.all(count)));
             count = 0;
         }
     }
-    WEIR_TRY(flush_leaving(executor, count));
+    if (count > 0) WEIR_TRY(results_.run(executor, results_.all(count)));
     for (size_t side = 0; side < 2; ++side) {
         const uint64_t freed = buffers_[side].free(bounds[side]);
         counters.expired += freed;
@@ -374,16 +263,6 @@ const JoinBuffer::Found* Join::nearest(const JoinBuffer::Found& left) {
         if (best == nullptr || distance(right) < distance(*best) || right.time == best->time) best = &right;
     }
     return best;
-}
-
-Result<void> Join::flush_leaving(Executor& executor, size_t count) {
-    if (count == 0) return {};
-    results_->row_count = count;
-    std::fill_n(results_->records.begin(), count, nullptr);
-    result_rows_.resize(count);
-    for (uint32_t row = 0; row < count; ++row) result_rows_[row] = row;
-    executor.counters(stage_.stream).derived += count;
-    return executor.run(stage_.next, result_rows_);
 }
 
 void Join::write_changes(EventTime watermark, state::DeltaWriter& out) {

@@ -25,7 +25,9 @@
 
 #include "processor/counters.h"
 #include "processor/join_buffer.h"
+#include "processor/join_input.h"
 #include "processor/join_reach.h"
+#include "processor/join_results.h"
 #include "processor/stage_operator.h"
 #include "processor/watermark.h"
 
@@ -69,9 +71,6 @@ private:
     // Not null: a side that is kept tells a record for each of its windows.
     [[nodiscard]] const WindowGrid* hopping_windows() const;
     void split_late(const Batch& batch, Rows rows, const Watermarks::Before* before);
-    [[nodiscard]] Result<void> evaluate(Executor& executor, const Node& node, const JoinInputNode& input,
-                                        Batch& batch);
-    void encode_keys();
     // Pairs row i of rows_ with the other side's buffer. `watermark`: before the row; kNoTime: it cannot be
     // late.
     [[nodiscard]] Result<void> probe(Executor& executor, const Node& node, const Batch& batch, size_t i,
@@ -80,11 +79,9 @@ private:
                   const JoinReach::Shared& windows, WindowGrid::Cell window);
     [[nodiscard]] Result<void> flush_pairs(Executor& executor, const Node& node);
     void insert(const Batch& batch, StreamCounters& counters);
-    void fill(Batch& batch, size_t row, Side side, const JoinBuffer::Row& from);
-    void fill_window(Batch& batch, size_t row, WindowGrid::Cell window) const;
+    void fill_window(size_t row, WindowGrid::Cell window);
     // The right record for a left one that leaves; null: there is none.
     [[nodiscard]] const JoinBuffer::Found* nearest(const JoinBuffer::Found& left);
-    [[nodiscard]] Result<void> flush_leaving(Executor& executor, size_t count);
 
     const Stage& stage_;
     const StageId id_;
@@ -92,28 +89,18 @@ private:
     const JoinReach reach_;
     const bool as_of_;
     std::array<JoinBuffer, 2> buffers_;
+    JoinResults results_;
     EventTime now_ = kNoTime;
 
     // Of the slice that is taken:
     size_t side_ = 0;
     std::vector<uint32_t> rows_;
     std::vector<uint32_t> late_;
-    std::vector<const Column*> keys_;
-    std::vector<Column> key_scratch_;
-    std::vector<const Column*> columns_;
-    std::vector<Column> column_scratch_;
-    std::vector<std::string_view> failures_;  // By row; data() is null for good rows.
-    std::string key_bytes_;                   // Of all rows of rows_, one after the other …
-    std::vector<size_t> key_ends_;            // … up to here; empty: NULL.
-    std::vector<uint64_t> hashes_;
+    JoinInput input_;
     std::vector<uint8_t> matched_;        // By row.
     std::vector<JoinBuffer::Open> open_;  // By row; in a buffer that is per_window().
     std::vector<JoinBuffer::Found> found_;
-    Batch* results_ = nullptr;
     std::vector<Pair> pairs_;  // The rows of `results_`.
-    std::vector<uint32_t> result_rows_;
-    std::vector<uint32_t> all_rows_;
-    Column condition_;
     std::string buffer_;
 };
 

@@ -36,6 +36,12 @@ std::string_view JoinBuffer::Row::key() const {
     return in.bytes();
 }
 
+std::string_view JoinBuffer::Row::values() const {
+    ByteReader in(encoded());
+    in.bytes();
+    return in.take(in.remaining());
+}
+
 JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table)
     : width_ms_(std::clamp(keep_ms / kPanes, kNarrowestMs, kWidestMs)),
       origin_(kOrigin / width_ms_),

@@ -51,6 +51,7 @@ public:
         }
         // Empty: NULL, which equals nothing.
         [[nodiscard]] std::string_view key() const;
+        [[nodiscard]] std::string_view values() const;
     };
     struct Found {
         Row* row;
