@@ -265,13 +265,16 @@ struct Join {
     Kind kind = Kind::kInner;
     Text match;
     By by = By::kWithin;
-    Window window;                               // kWindow: tumbling, hopping.
+    Window window;                               // kWindow: tumbling, hopping, session.
     Direction direction = Direction::kBackward;  // kAsOf; the tolerance is in the two below.
     int64_t before_ms = 0;  // The right record lies at most so long before the left one …
     int64_t after_ms = 0;   // … or after it.
     int64_t grace_ms = 0;
     Mark mark;
 
+    [[nodiscard]] bool in_sessions() const {
+        return by == By::kWindow && window.kind == Window::Kind::kSession;
+    }
     // Records of a side that find no partner are given, too.
     [[nodiscard]] bool keeps_left() const { return kind == Kind::kLeft || kind == Kind::kFull; }
     [[nodiscard]] bool keeps_right() const { return kind == Kind::kRight || kind == Kind::kFull; }

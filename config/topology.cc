@@ -197,7 +197,7 @@ private:
         if (join.by == Join::By::kAsOf && join.keeps_right())
             diagnostics_.error("W0063", join.mark, "an as-of join is `inner` or `left`",
                                "it looks for the nearest right record of each left one");
-        if (join.by == Join::By::kWindow && join.window.size_ms > 0) check_grid(join.window);
+        if (join.by == Join::By::kWindow && join.window.size_ms > 0) check_borders(join.window);
         if (join.left.name != join.right.name || join.left.name.empty()) return;
         diagnostics_.error("W0062", join.right.mark,
                            fmt::format("both sides of the join are called `{}`", join.left.name),
@@ -216,10 +216,7 @@ private:
         };
         const bool known = window.is_timed() ? window.size_ms > 0 : true;
         if (!known) return;  // Told by the field checks.
-        check_grid(window);
-        if (window.max_ms > 0 && (window.kind != Window::Kind::kSession || window.max_ms < window.size_ms)) {
-            refuse("`max` limits session windows, and is at least their gap", "");
-        }
+        check_borders(window);
         const bool processing = window.time == Window::Time::kProcessing;
         if (processing && !window.is_timed()) {
             refuse("count windows and `none` do not go by time", "remove `time`");
@@ -239,11 +236,13 @@ private:
         }
     }
 
-    void check_grid(const Window& window) {
+    void check_borders(const Window& window) {
         const auto refuse = [&](const std::string& message, const std::string& help) {
             diagnostics_.error("W0061", window.mark, message, "", help);
         };
         check_steps(window, refuse);
+        if (window.max_ms > 0 && (window.kind != Window::Kind::kSession || window.max_ms < window.size_ms))
+            refuse("`max` limits session windows, and is at least their gap", "");
         if (window.offset_ms > 0 && !window.is_grid()) {
             refuse("`offset` moves tumbling, hopping and cumulate windows only", "remove it");
         } else if (window.offset_ms >= window.size_ms && window.is_grid()) {

@@ -37,6 +37,7 @@ const AccumulatorOperations& operations_of(const CallPlan& call) {
         case F::kApproxPercentile: return kApproximatePercentile;
         case F::kTopK: return kTopK;
         case F::kTopRows: return kTopRows;
+        case F::kTimedRows: return kTimedRows;
     }
     return kCountRows;
 }

@@ -8,6 +8,7 @@
 #include "processor/expr/decimal.h"
 #include "processor/expr/jsonb.h"
 #include "processor/limiter.h"
+#include "processor/session_join.h"
 #include "processor/shard.h"
 
 namespace weir::processor {
@@ -36,6 +37,11 @@ bool partition_of(const Value& value, int64_t& partition) {
     return partition >= 0 && partition <= std::numeric_limits<int32_t>::max();
 }
 
+std::unique_ptr<StageOperator> make_join(const Graph& graph, StageId id) {
+    if (graph.stages[id].join->rule.in_sessions()) return std::make_unique<SessionJoin>(graph, id);
+    return std::make_unique<Join>(graph, id);
+}
+
 }  // namespace
 
 Executor::Executor(const Plan& plan, ShardId shard, Watermarks& watermarks, Counters& counters,
@@ -53,7 +59,7 @@ Executor::Executor(const Plan& plan, ShardId shard, Watermarks& watermarks, Coun
         if (graph_.stages[id].limit > 0)
             stages_.push_back(std::make_unique<Limiter>(graph_, id));
         else if (graph_.stages[id].join)
-            stages_.push_back(std::make_unique<Join>(graph_, id));
+            stages_.push_back(make_join(graph_, id));
         else
             stages_.push_back(std::make_unique<Aggregate>(graph_, id));
     }
@@ -146,8 +152,10 @@ Result<void> Executor::run_node(NodeId id, Rows rows) {
         return limiter.pass(*this, node, *operation, batches_[node.frame], rows);
     }
     if (const auto* operation = std::get_if<JoinInputNode>(&node.operation)) {
-        auto& join = static_cast<Join&>(*stages_[operation->stage]);
-        return join.take(*this, node, *operation, batches_[node.frame], rows);
+        StageOperator& join = *stages_[operation->stage];
+        if (graph_.stages[operation->stage].join->rule.in_sessions())
+            return static_cast<SessionJoin&>(join).take(*this, node, *operation, batches_[node.frame], rows);
+        return static_cast<Join&>(join).take(*this, node, *operation, batches_[node.frame], rows);
     }
     if (const auto* operation = std::get_if<RepartitionNode>(&node.operation))
         return repartition(node, *operation, scratch, rows);

@@ -268,11 +268,17 @@ void explain_join(const config::Pipeline& pipeline, const Plan& plan, const Grap
     if (!travels)
         out += fmt::format("       keys       both sides' topics are keyed by the join key{}\n",
                            graph.repartitions.empty() ? "; nothing is repartitioned" : "");
-    out += fmt::format("       keeps      of {}: {}, for {}; of {}: {}, for {}\n", rule.left.name,
-                       kept(join.columns[0]), duration_text(reach.longest_ms(Side::kLeft)), rule.right.name,
-                       kept(join.columns[1]), duration_text(reach.longest_ms(Side::kRight)));
-    out += fmt::format("       state      one row per record that is kept, tables {} to {}\n", stage.table,
-                       stage.table + kTablesPerStage - 1);
+    const auto how_long = [&](Side side) {
+        return rule.in_sessions() ? std::string("until its session closes")
+                                  : "for " + duration_text(reach.longest_ms(side));
+    };
+    out += fmt::format("       keeps      of {}: {}, {}; of {}: {}, {}\n", rule.left.name,
+                       kept(join.columns[0]), how_long(Side::kLeft), rule.right.name, kept(join.columns[1]),
+                       how_long(Side::kRight));
+    out += fmt::format("       state      {}, tables {} to {}\n",
+                       rule.in_sessions() ? "one row per open session, with its records"
+                                          : "one row per record that is kept",
+                       stage.table, stage.table + kTablesPerStage - 1);
     out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n",
                        feeds_text(graph, stage));
     if (as_of) {
@@ -283,6 +289,14 @@ void explain_join(const config::Pipeline& pipeline, const Plan& plan, const Grap
     std::string alone;
     if (rule.keeps_left()) alone = rule.left.name;
     if (rule.keeps_right()) alone += (alone.empty() ? "" : " or ") + rule.right.name;
+    if (rule.in_sessions()) {
+        out += fmt::format("       emits      a session's pairs when the watermark reaches its end{}{}\n",
+                           rule.grace_ms > 0 ? " + " + duration_text(rule.grace_ms) : "",
+                           alone.empty() ? "" : ", then its records of " + alone + " without a partner");
+        out += fmt::format("       late       {}\n",
+                           late_text(stage, pipeline.streams[stage.stream].name));
+        return;
+    }
     if (!as_of)
         out += fmt::format(
             "       emits      each pair, with the record that completes it{}\n",
@@ -442,6 +456,11 @@ static std::string borders_text(const config::Window& window) {
            (window.timezone.empty() ? "" : " of " + window.timezone);
 }
 
+static std::string session_text(const config::Window& window) {
+    return "sessions with gaps of " + duration_text(window.size_ms) +
+           (window.max_ms > 0 ? ", at most " + duration_text(window.max_ms) + " long" : "");
+}
+
 static std::string describe(const config::Window& window) {
     using Kind = config::Window::Kind;
     const std::string size = duration_text(window.size_ms);
@@ -451,7 +470,7 @@ static std::string describe(const config::Window& window) {
         case Kind::kTumbling: out = "windows of " + size; break;
         case Kind::kHopping: out = "windows of " + size + " every " + step; break;
         case Kind::kCumulate: out = "windows up to " + size + " in steps of " + step; break;
-        case Kind::kSession: out = "sessions with gaps of " + size; break;
+        case Kind::kSession: out = session_text(window); break;
         case Kind::kSliding: out = "the " + size + " up to each record"; break;
         case Kind::kCount: out = fmt::format("windows of {} records", window.count); break;
         case Kind::kNone: return "no windows";
@@ -484,7 +503,8 @@ std::string describe(const config::Join& join) {
                                 duration_text(join.after_ms));
             break;
         case config::Join::By::kWindow:
-            times = "in windows of " + duration_text(join.window.size_ms) +
+            times = "in " + (join.in_sessions() ? session_text(join.window)
+                                                : "windows of " + duration_text(join.window.size_ms)) +
                     (join.window.step_ms > 0 ? " every " + duration_text(join.window.step_ms) : "") +
                     borders_text(join.window);
             break;

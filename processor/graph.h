@@ -29,7 +29,7 @@ using TableId = uint32_t;
 
 // State tables of a stage, from Stage::table on. An aggregate's: groups, their parts, results that were
 // shown, spare. A join's: records of the left side, which of them found a partner, the same of the right
-// side.
+// side; in session windows as an aggregate's.
 inline constexpr uint32_t kTablesPerStage = 4;
 inline constexpr uint32_t kPartTable = 1;
 inline constexpr uint32_t kShownTable = 2;
@@ -265,7 +265,7 @@ struct Stage {
     std::vector<std::string> by;
     std::vector<CallPlan> calls;
     std::vector<ResultField> fields;
-    std::optional<JoinPlan> join;  // Then the members above from `window` on are not used.
+    std::optional<JoinPlan> join;  // In session windows with `window` and one call; else without those above.
     std::vector<Feed> feeds;
     size_t depth = 0;  // So many internal topics are before it.
     config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;

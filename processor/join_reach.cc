@@ -14,6 +14,11 @@ constexpr int64_t kLongestClockChangeMs = 2 * 3'600'000;  // What a day in a tim
 
 JoinReach::JoinReach(const config::Join& rule)
     : windowed_(rule.by == config::Join::By::kWindow), grace_ms_(rule.grace_ms) {
+    if (rule.in_sessions()) {
+        keep_ms_ = {rule.window.size_ms + grace_ms_, rule.window.size_ms + grace_ms_};
+        behind_ms_ = grace_ms_;
+        return;
+    }
     if (windowed_) {
         grid_ = WindowGrid(rule.window);
         const int64_t longest =

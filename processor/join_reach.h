@@ -1,5 +1,6 @@
 // Which times of the other side a record of a join can be paired with, and up to when: an interval around it
-// (within, as_of), or the windows that it lies in. Immutable; any thread.
+// (within, as_of), or the windows that it lies in. Of session windows only how long a record is kept at
+// least, and how far a result lies behind. Immutable; any thread.
 //
 //   bound    what is older than bound(W) has left at the watermark W: no record that is not late can be
 //            paired with it any more. It grows with W.

@@ -18,7 +18,7 @@ namespace weir::processor {
 
 class PanedWindows final : public Windows {
 public:
-    PanedWindows(const Stage& stage, Accumulators& accumulators, Results& results, Settler& settler)
+    PanedWindows(const Stage& stage, Accumulators& accumulators, WindowListener& results, Settler& settler)
         : Windows(stage, accumulators, results, settler), grid_(stage.window) {}
 
     [[nodiscard]] EventTime late_from(EventTime time) override;

@@ -163,6 +163,11 @@ void Planner::plan_join(size_t index) {
         return;
     }
     stage.behind_ms = JoinReach(rule).behind_ms();
+    if (rule.in_sessions()) {
+        stage.window = rule.window;
+        stage.window.grace_ms = rule.grace_ms;
+        stage.calls.emplace_back().function = expr::AggregateFunction::kTimedRows;
+    }
 
     auto match = plan_match(rule, flows);
     if (!match || !bring_sides_together(index, *match, flows)) return;
@@ -234,10 +239,12 @@ void Planner::plan_join(size_t index) {
         results.shape.set({"window_start", stage_of.window_start, Type::kInt8});
         results.shape.set({"window_end", stage_of.window_end, Type::kInt8});
     };
-    // Whether a pair matches must not depend on the window where a record is told for each it leaves alone.
+    // Whether a pair matches must not depend on the window where a record is told for each it leaves alone,
+    // nor on the session that they make.
     const bool windowed = rule.by == config::Join::By::kWindow;
     const bool match_sees_window =
-        rule.kind == config::Join::Kind::kInner || rule.window.kind != config::Window::Kind::kHopping;
+        !rule.in_sessions() &&
+        (rule.kind == config::Join::Kind::kInner || rule.window.kind != config::Window::Kind::kHopping);
     if (windowed && match_sees_window) add_window();
 
     ShapeScope scope(*frames_, results.shape);

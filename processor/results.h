@@ -38,6 +38,24 @@ struct WindowResult {
     ResultMeta meta;
 };
 
+// Is told what windows' groups are worth. `prefix` and key tell a group from all others of the stage.
+class WindowListener {
+public:
+    // What the following calls are made for.
+    virtual void because(Reason reason, EventTime watermark) = 0;
+    // The result of a group is what its cells say.
+    virtual void add(int64_t prefix, const WindowResult& result, const Accumulator* cells,
+                     const AccumulatorStore& store) = 0;
+    // A result that was shown is there no more.
+    virtual void withdraw(int64_t prefix, std::string_view key) = 0;
+    // It is final: nothing will replace it.
+    virtual void forget(int64_t prefix, std::string_view key) = 0;
+    virtual void forget(int64_t prefix) = 0;
+
+protected:
+    ~WindowListener() = default;
+};
+
 // Turns what waits into rows before it becomes many, however many groups a window has.
 class ResultTaker {
 public:
@@ -47,25 +65,21 @@ protected:
     ~ResultTaker() = default;
 };
 
-class Results {
+class Results final : public WindowListener {
 public:
     static constexpr size_t kMostWaiting = 1024;
 
     Results(const Stage& stage, const Accumulators& accumulators, ResultTaker& taker);
 
-    // What the following calls are made for.
-    void because(Reason reason, EventTime watermark) {
+    void because(Reason reason, EventTime watermark) override {
         reason_ = reason;
         watermark_ = watermark;
     }
-    // The result of a group is what its cells say. `prefix` and key tell it from all others that are shown.
     void add(int64_t prefix, const WindowResult& result, const Accumulator* cells,
-             const AccumulatorStore& store);
-    // A result that was shown is there no more.
-    void withdraw(int64_t prefix, std::string_view key);
-    // It is final: nothing will replace it.
-    void forget(int64_t prefix, std::string_view key);
-    void forget(int64_t prefix);
+             const AccumulatorStore& store) override;
+    void withdraw(int64_t prefix, std::string_view key) override;
+    void forget(int64_t prefix, std::string_view key) override;
+    void forget(int64_t prefix) override;
 
     // --- What waits to become rows ---
 

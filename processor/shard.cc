@@ -274,7 +274,7 @@ public:
 
 private:
     static WindowsEnd windows_end(const Stage& stage) {
-        if (stage.join) return WindowsEnd::kJoin;
+        if (stage.join && !stage.join->rule.in_sessions()) return WindowsEnd::kJoin;
         if (stage.limit > 0 || stage.window.kind == config::Window::Kind::kNone) return WindowsEnd::kNever;
         if (stage.window.kind == config::Window::Kind::kCount) return WindowsEnd::kByRecords;
         return stage.window.time == config::Window::Time::kProcessing ? WindowsEnd::kByClock

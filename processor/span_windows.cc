@@ -4,7 +4,8 @@
 
 namespace weir::processor {
 
-SpanWindows::SpanWindows(const Stage& stage, Accumulators& accumulators, Results& results, Settler& settler)
+SpanWindows::SpanWindows(const Stage& stage, Accumulators& accumulators, WindowListener& results,
+                         Settler& settler)
     : Windows(stage, accumulators, results, settler),
       kind_(stage.window.kind),
       spans_(accumulators),
@@ -98,6 +99,12 @@ bool SpanWindows::joinable(EventTime first, EventTime first_last, EventTime seco
            (stage_.window.max_ms == 0 || last < first + stage_.window.max_ms);
 }
 
+bool SpanWindows::is_late_alone(EventTime time, EventTime watermark) const {
+    Group alone;
+    alone.first = alone.last = time;
+    return watermark != kNoTime && end_of(alone) + stage_.window.grace_ms <= watermark;
+}
+
 Span* SpanWindows::place_session(std::string_view key, uint64_t hash, EventTime time, EventTime watermark) {
     // The session that begins at or before the record, and the one after it.
     Span* before = spans_.chain(key, hash).last;
@@ -125,9 +132,7 @@ Span* SpanWindows::place_session(std::string_view key, uint64_t hash, EventTime 
         right = nullptr;
     }
     if (left == nullptr && right == nullptr) {
-        Group alone;
-        alone.first = alone.last = time;
-        if (watermark != kNoTime && end_of(alone) + stage_.window.grace_ms <= watermark) return nullptr;
+        if (is_late_alone(time, watermark)) return nullptr;
         Span& span = make(key, hash, before, time);
         settle_flags(span, watermark);
         schedule(span);

@@ -22,11 +22,13 @@ namespace weir::processor {
 
 class SpanWindows final : public Windows {
 public:
-    SpanWindows(const Stage& stage, Accumulators& accumulators, Results& results, Settler& settler);
+    SpanWindows(const Stage& stage, Accumulators& accumulators, WindowListener& results, Settler& settler);
 
     [[nodiscard]] EventTime late_from(EventTime time) override;
     [[nodiscard]] Place place(std::string_view key, uint64_t hash, EventTime time,
                               EventTime watermark) override;
+    // Of a session: whether a record that joins no other one is late.
+    [[nodiscard]] bool is_late_alone(EventTime time, EventTime watermark) const;
     void settled() override;
     [[nodiscard]] EventTime next_due() override;
     void advance(EventTime now, Reason reason) override;

@@ -5,8 +5,8 @@
 
 namespace weir::processor {
 
-std::unique_ptr<Windows> Windows::make(const Stage& stage, Accumulators& accumulators, Results& results,
-                                       Settler& settler) {
+std::unique_ptr<Windows> Windows::make(const Stage& stage, Accumulators& accumulators,
+                                       WindowListener& results, Settler& settler) {
     if (stage.window.is_grid())
         return std::make_unique<PanedWindows>(stage, accumulators, results, settler);
     return std::make_unique<SpanWindows>(stage, accumulators, results, settler);

@@ -8,8 +8,8 @@
 //             in order of their windows' ends.
 //   show      results of groups that changed since they were last shown.
 //
-// What is shown goes to Results. The caller advances to the watermark before a record before it places the
-// record, so nothing here depends on how records are cut into batches.
+// What is shown goes to a WindowListener, an aggregate's Results. The caller advances to the watermark before
+// a record before it places the record, so nothing here depends on how records are cut into batches.
 //
 // Stored form: groups as group_table.h has them; prefix := start of the pane, or sequence of the span. Key
 // "w" of table T holds the stage's clocks (aggregate.h).
@@ -49,8 +49,8 @@ struct Place {
 
 class Windows {
 public:
-    static std::unique_ptr<Windows> make(const Stage& stage, Accumulators& accumulators, Results& results,
-                                         Settler& settler);
+    static std::unique_ptr<Windows> make(const Stage& stage, Accumulators& accumulators,
+                                         WindowListener& results, Settler& settler);
     virtual ~Windows() = default;
     Windows(const Windows&) = delete;
     Windows& operator=(const Windows&) = delete;
@@ -98,7 +98,7 @@ public:
 protected:
     using EmitKind = config::Emit::Kind;
 
-    Windows(const Stage& stage, Accumulators& accumulators, Results& results, Settler& settler)
+    Windows(const Stage& stage, Accumulators& accumulators, WindowListener& results, Settler& settler)
         : stage_(stage),
           accumulators_(accumulators),
           results_(results),
@@ -128,7 +128,7 @@ protected:
 
     const Stage& stage_;
     Accumulators& accumulators_;
-    Results& results_;
+    WindowListener& results_;
     Settler& settler_;
     const EmitKind emit_;
     const bool tracks_changes_;

@@ -51,6 +51,7 @@ extern const AccumulatorOperations kApproximatePercentile;
 extern const AccumulatorOperations kApproximateCount;
 extern const AccumulatorOperations kTopK;
 extern const AccumulatorOperations kTopRows;
+extern const AccumulatorOperations kTimedRows;
 
 template <class T>
 AccumulatorObject& object_of(const CallPlan& call, Accumulator& cell, AccumulatorStore& store) {

@@ -74,6 +74,8 @@ constexpr auto kFunctions = std::to_array<AggregateFunctionSpec>({
 
 constexpr AggregateFunctionSpec kRows = {
     "top_n", F::kTopRows, "top_n by a number, text, timestamptz or interval", {kOrdered, kAny}};
+constexpr AggregateFunctionSpec kJoined = {
+    "join", F::kTimedRows, "a record of a join in session windows", {kAny}};
 
 }  // namespace
 
@@ -87,6 +89,7 @@ const AggregateFunctionSpec* find_aggregate(std::string_view name) {
 
 const AggregateFunctionSpec& spec_of(const AggregateSpec& call) {
     if (call.function == F::kTopRows) return kRows;
+    if (call.function == F::kTimedRows) return kJoined;
     const F function = call.function == F::kCountStar ? F::kCount : call.function;
     return *std::find_if(kFunctions.begin(), kFunctions.end(), [&](const auto& entry) {
         return entry.function == function && entry.sample == call.sample && entry.root == call.root;
@@ -123,6 +126,7 @@ std::optional<Type> aggregate_result(AggregateFunction function, std::optional<T
         case F::kJsonbObjectAgg:
         case F::kTopK: return Type::kJsonb;
         case F::kTopRows:
+        case F::kTimedRows:
         case F::kStringAgg: return Type::kText;
         case F::kApproxPercentile: return Type::kFloat8;
     }

@@ -37,7 +37,8 @@ enum class AggregateFunction : uint8_t {
     kApproxCountDistinct,
     kApproxPercentile,
     kTopK,
-    kTopRows,  // What the step top_n is made of; it has no name in expressions.
+    kTopRows,    // What the step top_n is made of, …
+    kTimedRows,  // … and a join in session windows; they have no name in expressions.
 };
 
 // What a call computes, apart from the values that it takes.

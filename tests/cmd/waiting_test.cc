@@ -289,6 +289,24 @@ TEST_CASE("why: what a join waits for, and the records of a key in its buffers")
     has(text_of("a"), "no window is open, no record waits\n");
 }
 
+TEST_CASE("why: the records of a join in sessions wait for those to close") {
+    sim::TwoTopics world("", "", R"(
+    join: {left: fast, right: slow, match: fast.k = slow.k, window: {session: 10s}}
+    steps: [{map: {n: 1}}]
+)");
+    world.append("fast", 1'000, "a");
+    world.append("slow", 4'000, "a");
+    world.run_ms(1'020);
+    auto answer = world.worker->ask({0, "a"});
+    world.step();
+    const cmd::AppStatus app = status_of(world);
+    const auto waiting = cmd::find_waiting(app, world.pipeline, *world.plan, 0);
+    const std::string text = cmd::why_text({app, "both", waiting, "a", answer.get(), false});
+    CAPTURE(text);
+    CHECK(text.find("[2023-11-03T08:26:41.000Z, 2023-11-03T08:26:54.000Z), 2 records, closes when the "
+                    "watermark reaches 2023-11-03T08:26:54.000Z\n") != std::string::npos);
+}
+
 TEST_CASE("/pipelines and /metrics tell the same ledger, and it balances") {
     sim::TwoTopics world;
     world.append("fast", 5'000);

@@ -1,6 +1,7 @@
-// Differential test: joins of every kind give what a real PostgreSQL gives for the same rows in two tables,
-// with duplicates, NULL keys, numbers that are equal with other digits, and values of every type. Method:
-// random records through a whole pipeline, out of order but in time, with commits and crashes on the way.
+// Differential test: joins of every kind, within, in hopping windows and in sessions, give what a real
+// PostgreSQL gives for the same rows in two tables, with duplicates, NULL keys, numbers that are equal with
+// other digits, and values of every type. Method: random records through a whole pipeline, out of order but
+// in time, with commits and crashes on the way.
 //
 //   WEIR_TEST_POSTGRES   connection string, e.g. from `tests/postgres/server start DIR`; required
 //   WEIR_TEST_SEED       another set of records; 1 by default, so that a run repeats itself
@@ -68,8 +69,66 @@ constexpr const char* kLine =
     "concat(coalesce(l.id::text, '-'), '|', coalesce(r.id::text, '-'), '|', l.n::text, '|', r.n::text, '|', "
     "l.s, '|', r.s, '|', (l.b AND r.b)::text, '|', l.j::text, '|', r.j->>'a', '|', (l.n + r.n)::text)";
 
+struct Match {
+    std::string keyed_by;
+    std::string keys;  // The columns that equalities compare, as a list.
+    std::string condition;
+};
+
+// How the times of a pair go together, in both languages.
+struct Times {
+    std::string yaml;
+    bool windows = false;
+    // With `windows` columns window_start, window_end and win, its name; KEYS stands for the join key.
+    std::string left_sql = "l";
+    std::string right_sql = "r";
+    std::string on_sql;
+};
+
+Times within() {
+    return {"within: {before: 700ms, after: 2500ms}", false, "l", "r",
+            "r.t BETWEEN l.t - 700 AND l.t + 2500"};
+}
+
+// A row once for each window that it is in.
+Times hopping() {
+    const auto side = [](const std::string& name) {
+        return "(SELECT " + name +
+               ".*, w AS win, w AS window_start, w + 1700 AS window_end FROM " + name +
+               ", generate_series(t / 500 * 500 - 1500, t, 500) AS w WHERE w + 1700 > t) AS " + name;
+    };
+    return {"window: {hopping: {size: 1700ms, step: 500ms}}", true, side("l"), side("r"),
+            "l.win = r.win"};
+}
+
+// The rows of both tables by key and time: one that is 150 ms or more after the one before it begins a
+// session; one without a key is a partition, so a session, of its own.
+Times sessions() {
+    const auto side = [](const std::string& name) {
+        const std::string columns = ", *, CASE WHEN (KEYS) IS NOT NULL THEN '' ELSE ";
+        const std::string both = "(SELECT 'l' AS side" + columns + "'l' || id END AS alone FROM l UNION ALL "
+                                 "SELECT 'r'" + columns + "'r' || id END FROM r) AS e";
+        const std::string begins =
+            "(SELECT *, CASE WHEN t - lag(t) OVER by_time < 150 THEN 0 ELSE 1 END AS begins FROM " + both +
+            " WINDOW by_time AS (PARTITION BY alone, KEYS ORDER BY t, side, id)) AS b";
+        const std::string numbered =
+            "(SELECT *, sum(begins) OVER (PARTITION BY alone, KEYS ORDER BY t, side, id) AS win FROM " +
+            begins + ") AS n";
+        return "(SELECT * FROM (SELECT *, min(t) OVER session AS window_start, max(t) OVER session + 150 AS "
+               "window_end FROM " + numbered + " WINDOW session AS (PARTITION BY alone, KEYS, win)) AS s "
+               "WHERE side = '" + name + "') AS " + name;
+    };
+    return {"window: {session: 150ms}", true, side("l"), side("r"), "l.win = r.win"};
+}
+
+std::string with_keys(std::string sql, const std::string& keys) {
+    for (size_t at = sql.find("KEYS"); at != std::string::npos; at = sql.find("KEYS", at + keys.size()))
+        sql.replace(at, 4, keys);
+    return sql;
+}
+
 std::multiset<std::string> of_postgres(const std::array<std::vector<Row>, 2>& rows, const std::string& kind,
-                                       const std::string& condition) {
+                                       const Match& match, const Times& times) {
     const char* const address = std::getenv("WEIR_TEST_POSTGRES");
     REQUIRE_MESSAGE(address != nullptr, "WEIR_TEST_POSTGRES is not set");
     const std::unique_ptr<PGconn, void (*)(PGconn*)> connection(PQconnectdb(address), PQfinish);
@@ -89,24 +148,29 @@ std::multiset<std::string> of_postgres(const std::array<std::vector<Row>, 2>& ro
             insert += (i > 0 ? "," : "") + sql_of(rows[side][i], i);
         query(insert);
     }
-    const auto result = query(std::string("SELECT ") + kLine + " FROM l " + kind +
-                              " JOIN r ON r.t BETWEEN l.t - 700 AND l.t + 2500 AND " + condition);
+    std::string line = kLine;
+    if (times.windows)
+        line = "concat(" + line + ", '|', coalesce(l.window_start, r.window_start), '|', "
+               "coalesce(l.window_end, r.window_end))";
+    const auto result = query("SELECT " + line + " FROM " + with_keys(times.left_sql, match.keys) + " " +
+                              kind + " JOIN " + with_keys(times.right_sql, match.keys) + " ON " +
+                              times.on_sql + " AND " + match.condition);
     std::multiset<std::string> lines;
     for (int row = 0; row < PQntuples(result.get()); ++row) lines.insert(PQgetvalue(result.get(), row, 0));
     return lines;
 }
 
 std::multiset<std::string> of_weir(const std::array<std::vector<Row>, 2>& rows, const std::string& kind,
-                                   const std::string& keyed_by, const std::string& condition) {
+                                   const Match& match, const Times& times) {
     const auto source = [&](const std::string& name) {
-        return "  " + name + ": {topic: " + name + ", keyed_by: " + keyed_by +
+        return "  " + name + ": {topic: " + name + ", keyed_by: " + match.keyed_by +
                ", timestamp: t, watermark: 7s}\n";
     };
+    std::string line = kLine;
+    if (times.windows) line = "concat(" + line + ", '|', window_start, '|', window_end)";
     World world("name: p\nkafka: {bootstrap.servers: \"b:9092\"}\nsources:\n" + source("l") + source("r") +
-                "streams:\n  j:\n    join: {left: l, right: r, kind: " + kind +
-                ", within: {before: 700ms, "
-                "after: 2500ms}, match: \"" +
-                condition + "\"}\n    steps:\n      - map:\n          line: \"" + kLine +
+                "streams:\n  j:\n    join: {left: l, right: r, kind: " + kind + ", " + times.yaml +
+                ", match: \"" + match.condition + "\"}\n    steps:\n      - map:\n          line: \"" + line +
                 "\"\n    to: out\n");
     std::array<size_t, 2> next{};
     std::mt19937 random(static_cast<unsigned>(rows[0].size()));
@@ -139,29 +203,31 @@ TEST_CASE("joins are PostgreSQL's") {
     const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : 1;
     MESSAGE("replay: WEIR_TEST_SEED=" << seed << " aggregate_pg_test -tc='joins are PostgreSQL*'");
     std::mt19937_64 random(seed);
-    const std::vector<std::pair<std::string, std::string>> matches{
-        {"n", "l.n = r.n"},
-        {"s", "l.s = r.s AND l.n >= r.n"},
-        {"s", "r.n = l.n AND l.s = r.s AND (l.b OR r.b)"},
-        {"j", "l.j = r.j AND l.s || 'x' <> r.s"}};
-    size_t compared = 0;
-    for (const auto& [keyed_by, condition] : matches) {
-        for (const char* const kind : {"inner", "left", "right", "full"}) {
-            CAPTURE(condition);
-            CAPTURE(kind);
-            const std::array<std::vector<Row>, 2> rows = {make_rows(random, 300), make_rows(random, 400)};
-            const auto theirs = of_postgres(rows, kind, condition);
-            const auto ours = of_weir(rows, kind, keyed_by, condition);
-            compared += theirs.size();
-            std::vector<std::string> different;
-            std::set_symmetric_difference(ours.begin(), ours.end(), theirs.begin(), theirs.end(),
-                                          std::back_inserter(different));
-            CAPTURE((different.empty() ? std::string() : different.front()));
-            CHECK(different.empty());
+    const std::vector<Match> matches{{"n", "n", "l.n = r.n"},
+                                     {"s", "s", "l.s = r.s AND l.n >= r.n"},
+                                     {"s", "n, s", "r.n = l.n AND l.s = r.s AND (l.b OR r.b)"},
+                                     {"j", "j", "l.j = r.j AND l.s || 'x' <> r.s"}};
+    for (const Times& times : {within(), hopping(), sessions()}) {
+        size_t compared = 0;
+        for (const Match& match : matches) {
+            for (const char* const kind : {"inner", "left", "right", "full"}) {
+                CAPTURE(times.yaml);
+                CAPTURE(match.condition);
+                CAPTURE(kind);
+                const std::array<std::vector<Row>, 2> rows = {make_rows(random, 300), make_rows(random, 400)};
+                const auto theirs = of_postgres(rows, kind, match, times);
+                const auto ours = of_weir(rows, kind, match, times);
+                compared += theirs.size();
+                std::vector<std::string> different;
+                std::set_symmetric_difference(ours.begin(), ours.end(), theirs.begin(), theirs.end(),
+                                              std::back_inserter(different));
+                CAPTURE((different.empty() ? std::string() : different.front()));
+                CHECK(different.empty());
+            }
         }
+        CHECK(compared > 5'000);
+        MESSAGE(compared << " rows compared: " << times.yaml);
     }
-    CHECK(compared > 5'000);
-    MESSAGE(compared << " rows compared");
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
-// Goal: joins of every kind, within, in windows and as of, give what a naive nested loop gives, late records
-// too, however the records of both sides come in turn, are cut into runs, are committed or crash. Method:
-// random disorder, delays, intervals and graces; the model looks at one record at a time, keeps every record,
-// and pairs them at the end.
+// Goal: joins of every kind, within, in windows and sessions and as of, give what a naive nested loop gives,
+// late records too, however the records of both sides come in turn, are cut into runs, are committed or
+// crash. Method: random disorder, delays, intervals and graces; the model looks at one record at a time,
+// keeps every record, and pairs them at the end.
 #include <cstdlib>
 #include <random>
 #include <set>
@@ -30,8 +30,8 @@ struct Event {
 
 struct Case {
     std::string kind;
-    std::string by = "within";  // Or window, hopping, backward, forward, nearest.
-    int64_t size_ms = 1;
+    std::string by = "within";  // Or window, hopping, session, backward, forward, nearest.
+    int64_t size_ms = 1;        // Of sessions the gap.
     int64_t step_ms = 1;
     std::array<int64_t, 2> delay_ms{};
     int64_t before_ms = 0;
@@ -42,7 +42,7 @@ struct Case {
     [[nodiscard]] bool keeps(size_t side) const {
         return kind == "full" || kind == (side == 0 ? "left" : "right");
     }
-    [[nodiscard]] bool as_of() const { return by != "within" && by != "window" && by != "hopping"; }
+    [[nodiscard]] bool as_of() const { return by == "backward" || by == "forward" || by == "nearest"; }
     // The starts of the windows that hold both.
     [[nodiscard]] std::vector<int64_t> windows(int64_t one, int64_t other) const {
         std::vector<int64_t> starts;
@@ -86,10 +86,12 @@ struct Case {
                 : by == "window" ? "window: {tumbling: " + ms(size_ms) + "}"
                 : by == "hopping"
                     ? "window: {hopping: {size: " + ms(size_ms) + ", step: " + ms(step_ms) + "}}"
+                : by == "session" ? "window: {session: " + ms(size_ms) + "}"
                                  : "as_of: {direction: " + by + ", tolerance: " + ms(before_ms) + "}") +
                ", grace: " + ms(grace_ms) +
                "}\n    steps: [{map: {l: l.id, r: r.id, pad: \"concat(l.pad, r.pad)\"" +
-               (by == "hopping" ? ", start: window_start" : "") + "}}]\n    to: out\n"
+               (by == "hopping" ? ", start: window_start" : "") +
+               (by == "session" ? ", start: window_start, end: window_end" : "") + "}}]\n    to: out\n"
                "  late: {from: j.late, steps: [{map: {id: id}}], to: late}\n";
     }
 };
@@ -114,22 +116,88 @@ std::string result_line(const Event* left, const Event* right, int64_t start = -
            std::to_string(time);
 }
 
+// The records of one key that are together, or one without a key.
+struct Session {
+    std::optional<int64_t> key;
+    int64_t first = 0;
+    int64_t last = 0;
+    bool closed = false;
+    std::array<std::vector<Event>, 2> records;
+};
+
+// False: the record is late.
+bool take_session(const Case& input, const Event& event, int64_t watermark, std::vector<Session>& sessions) {
+    const auto ended = [&](int64_t last) {
+        return watermark != INT64_MIN && last + input.size_ms + input.grace_ms <= watermark;
+    };
+    for (Session& session : sessions) session.closed = session.closed || ended(session.last);
+    Session joined{event.key, event.time, event.time, false, {}};
+    joined.records[event.side].push_back(event);
+    const size_t before = sessions.size();
+    std::erase_if(sessions, [&](const Session& session) {
+        const bool near = !session.closed && event.key && session.key == event.key &&
+                          event.time < session.last + input.size_ms &&
+                          session.first < event.time + input.size_ms;
+        if (!near) return false;
+        joined.first = std::min(joined.first, session.first);
+        joined.last = std::max(joined.last, session.last);
+        for (size_t side = 0; side < 2; ++side)
+            joined.records[side].insert(joined.records[side].end(), session.records[side].begin(),
+                                        session.records[side].end());
+        return true;
+    });
+    if (sessions.size() == before && ended(event.time)) return false;
+    sessions.push_back(std::move(joined));
+    return true;
+}
+
+void pair_sessions(const Case& input, const std::vector<Session>& sessions, Expected& expected) {
+    for (const Session& session : sessions) {
+        const int64_t end = session.last + input.size_ms;
+        const auto line = [&](const Event* left, const Event* right) {
+            const std::string text = result_line(left, right, session.first);
+            return text.substr(0, text.find('}')) + ",\"end\":" + std::to_string(end) + "} @" +
+                   std::to_string(end - 1);
+        };
+        std::array<std::set<int64_t>, 2> paired;
+        for (const Event& left : session.records[0]) {
+            for (const Event& right : session.records[1]) {
+                if ((left.value + right.value) % 3 == 0) continue;
+                expected.results.insert(line(&left, &right));
+                paired[0].insert(left.id);
+                paired[1].insert(right.id);
+                ++expected.matched;
+            }
+        }
+        for (size_t side = 0; side < 2; ++side) {
+            for (const Event& event : session.records[side]) {
+                if (!input.keeps(side) || paired[side].contains(event.id)) continue;
+                expected.results.insert(side == 0 ? line(&event, nullptr) : line(nullptr, &event));
+                ++expected.unmatched;
+            }
+        }
+    }
+}
+
 Expected model(const Case& input) {
     Expected expected;
+    std::vector<Session> sessions;
     std::array<int64_t, 2> largest = {INT64_MIN, INT64_MIN};
     std::array<std::vector<Event>, 2> kept;
     for (const Event& event : input.events) {
         int64_t stage = INT64_MIN;
         if (largest[0] != INT64_MIN && largest[1] != INT64_MIN)
             stage = std::min(largest[0] - input.delay_ms[0], largest[1] - input.delay_ms[1]);
-        if (stage != INT64_MIN && input.is_late(event, stage)) {
+        if (input.by == "session" ? !take_session(input, event, stage, sessions)
+                                  : stage != INT64_MIN && input.is_late(event, stage)) {
             expected.late.insert("{\"id\":" + std::to_string(event.id) + "}");
-        } else {
+        } else if (input.by != "session") {
             kept[event.side].push_back(event);
             kept[event.side].back().watermark = stage;
         }
         largest[event.side] = std::max(largest[event.side], event.time);
     }
+    pair_sessions(input, sessions, expected);
     std::array<std::set<int64_t>, 2> paired;
     std::array<std::set<std::pair<int64_t, int64_t>>, 2> paired_in;  // With the window's start.
     for (const Event& left : kept[0]) {
@@ -211,9 +279,9 @@ TEST_CASE("joins against a naive model") {
     const std::vector<std::string> kinds{"inner", "left", "right", "full"};
     uint64_t late = 0;
     uint64_t unmatched = 0;
-    const std::vector<std::string> ways{"within",   "window",  "within", "hopping",
-                                        "backward", "forward", "nearest"};
-    for (int round = 0; round < 168; ++round) {
+    const std::vector<std::string> ways{"within",   "window",  "within",  "hopping",
+                                        "backward", "session", "forward", "nearest"};
+    for (int round = 0; round < 192; ++round) {
         Case input;
         input.kind = kinds[static_cast<size_t>(round) % kinds.size()];
         input.by = ways[static_cast<size_t>(round) / kinds.size() % ways.size()];
@@ -228,6 +296,7 @@ TEST_CASE("joins against a naive model") {
             input.step_ms = draw(1, 300) * scale;
             input.size_ms = input.step_ms * draw(1, 6) + draw(0, 1) * (input.step_ms / 2 / scale) * scale;
         }
+        if (input.by == "session") input.size_ms = draw(1, 600) * scale;
         input.grace_ms = draw(0, 2) * draw(0, 1500);
         CAPTURE(round);
         CAPTURE(input.kind);

@@ -211,6 +211,25 @@ TEST_CASE("a join keeps what its results use, and only that is part of the state
     CHECK(whole->explain(ExplainFormat::kText).find("of a: the whole record, x, for") != std::string::npos);
 }
 
+TEST_CASE("explain says of a join in sessions when its pairs come, and `match` cannot name the window") {
+    const auto join = [](const std::string& match) {
+        return std::string("sources:\n  a: {topic: a, keyed_by: k}\n  b: {topic: b, keyed_by: k}\n") +
+               "streams: {j: {join: {left: a, right: b, kind: left, match: " + match +
+               ", window: {session: 30s, max: 1h}, grace: 5s}, "
+               "steps: [{map: {s: window_start}}], to: out}}\n";
+    };
+    const std::string text = plan_of(kHead + join("a.k = b.k"))->explain(ExplainFormat::kText);
+    CAPTURE(text);
+    for (const char* const part :
+         {"left join of a and b on a.k = b.k, in sessions with gaps of 30s, at most 1h long, grace 5s\n",
+          "keeps      of a: nothing but the key, until its session closes; of b: ",
+          "emits      a session's pairs when the watermark reaches its end + 5s, then its records of a "
+          "without a partner\n",
+          "late       a record whose windows have all ended 5s ago goes to j.late\n"})
+        CHECK(text.find(part) != std::string::npos);
+    CHECK(errors_of(join("a.k = b.k AND window_start > 0")).find("window_start") != std::string::npos);
+}
+
 TEST_CASE("a pair whose condition fails goes to the dead letters with what is kept of it") {
     World world(kHead +
                 "on_error: {dead_letter: dlq}\n"

@@ -23,6 +23,7 @@ namespace {
 constexpr int64_t kBaseMs = 1'690'000'000'000;
 constexpr int64_t kDelayMs = 1'000;
 constexpr int64_t kReachMs = 3'000;
+constexpr int64_t kGapMs = 400;
 
 // A record of either side, l or r; `k` is the join key.
 struct Input {
@@ -52,8 +53,24 @@ struct Expected {
     std::vector<std::string> late;
 };
 
+// The number of each record's session, by id: none is late, so a session is what lies close enough together.
+std::map<int64_t, int64_t> sessions_of(std::vector<Input> inputs) {
+    std::sort(inputs.begin(), inputs.end(), [](const Input& a, const Input& b) {
+        return std::pair(a.key, a.time) < std::pair(b.key, b.time);
+    });
+    std::map<int64_t, int64_t> sessions;
+    const Input* before = nullptr;
+    int64_t session = 0;
+    for (const Input& input : inputs) {
+        if (before != nullptr && (before->key != input.key || input.time - before->time >= kGapMs)) ++session;
+        sessions[input.id] = session;
+        before = &input;
+    }
+    return sessions;
+}
+
 // Every pair of records that are not late by their own partitions, and each record without one.
-Expected model(const std::vector<Input>& inputs) {
+Expected model(const std::vector<Input>& inputs, bool in_sessions) {
     std::map<std::pair<size_t, int32_t>, int64_t> newest;
     std::vector<Input> sides[2];
     Expected expected;
@@ -66,14 +83,19 @@ Expected model(const std::vector<Input>& inputs) {
         latest = std::max(latest, input.time);
         sides[input.side].push_back(input);
     }
+    const auto sessions = sessions_of(inputs);
+    const auto together = [&](const Input& left, const Input& right) {
+        if (left.key != right.key) return false;
+        if (in_sessions) return sessions.at(left.id) == sessions.at(right.id);
+        return right.time >= left.time && right.time <= left.time + kReachMs;
+    };
     std::set<int64_t> paired;
     const auto add = [&](const std::string& left, const std::string& right) {
         expected.results.push_back("{\"l\":" + left + ",\"r\":" + right + "}");
     };
     for (const Input& left : sides[0]) {
         for (const Input& right : sides[1]) {
-            if (left.key != right.key || right.time < left.time || right.time > left.time + kReachMs)
-                continue;
+            if (!together(left, right)) continue;
             add(std::to_string(left.id), std::to_string(right.id));
             paired.insert({left.id, right.id});
         }
@@ -96,7 +118,7 @@ struct Case {
     std::string match;
 };
 
-std::string pipeline_of(const Case& join) {
+std::string pipeline_of(const Case& join, bool in_sessions) {
     const auto source = [&](const std::string& name, const std::string& keyed) {
         return "  " + name + ": {topic: " + name + ", keyed_by: " + keyed +
                ", timestamp: t, watermark: {max_delay: 1s, idle_timeout: 5s}}\n";
@@ -104,13 +126,15 @@ std::string pipeline_of(const Case& join) {
     return "name: rp\nkafka: {bootstrap.servers: none}\nsources:\n" + source("l", join.keyed[0]) +
            source("r", join.keyed[1]) +
            "streams:\n  j:\n    join: {left: l, right: r, kind: full, match: " + join.match +
-           ", within: {before: 0s, after: 3s}}\n" + "    steps: [{map: {l: l.id, r: r.id}}]\n    to: out\n" +
+           (in_sessions ? ", window: {session: 400ms}}\n" : ", within: {before: 0s, after: 3s}}\n") +
+           "    steps: [{map: {l: l.id, r: r.id}}]\n    to: out\n" +
            "  late: {from: j.late, steps: [{map: {id: id}}], to: late}\n";
 }
 
-// A side that travels lies anyhow, and has records that are late by far; one that stays lies by its key.
+// A side that travels lies anyhow, and has records that are late by far, if there are to be any; one that
+// stays lies by its key.
 std::vector<Input> some_inputs(std::mt19937_64& random, const bool (&travels)[2],
-                               const int32_t (&partitions)[2], size_t& first) {
+                               const int32_t (&partitions)[2], bool with_late, size_t& first) {
     std::vector<Input> inputs;
     // Each partition has a record before anybody starts: an empty one holds nobody.
     for (size_t side = 0; side < 2; ++side) {
@@ -132,7 +156,7 @@ std::vector<Input> some_inputs(std::mt19937_64& random, const bool (&travels)[2]
         int64_t& clock = clocks.try_emplace({side, partition}, kBaseMs + kDelayMs).first->second;
         clock += static_cast<int64_t>(random() % (100 + 200 * count));
         int64_t time = clock - static_cast<int64_t>(random() % kDelayMs);
-        if (travels[side] && random() % 19 == 0) time -= 30'000;
+        if (with_late && travels[side] && random() % 19 == 0) time -= 30'000;
         inputs.push_back({side, partition, static_cast<int64_t>(inputs.size()), time, key});
     }
     return inputs;
@@ -148,12 +172,12 @@ std::vector<std::string> values(std::vector<std::string> lines) {
 }  // namespace
 
 // Goal: a join finds every pair, and every record without one, each once, whichever side has to be brought to
-// the join key, for any numbers of partitions and workers, and whoever crashes when. Late are the records
-// that are so by their own partition.
+// the join key, for any numbers of partitions and workers, and whoever crashes when, within a time and in
+// sessions. Late are the records that are so by their own partition; of sessions that is not promised.
 TEST_CASE("repartition: a join equals the model, whichever side travels, with crashes") {
     const char* const given = std::getenv("WEIR_SEED");
     const uint64_t begin = given != nullptr ? std::strtoull(given, nullptr, 10) : 1;
-    const uint64_t end = given != nullptr ? begin : 16;
+    const uint64_t end = given != nullptr ? begin : 20;
     const Case cases[] = {{{"k", "id"}, "l.k = r.k"},
                           {{"id", "k"}, "l.k = r.k"},
                           {{"id", "id"}, "l.k = r.k"},
@@ -164,14 +188,15 @@ TEST_CASE("repartition: a join equals the model, whichever side travels, with cr
         std::mt19937_64 random(seed);
         const auto up_to = [&](uint64_t most) { return static_cast<int32_t>(1 + random() % most); };
         const Case& join = cases[seed % 4];
+        const bool in_sessions = seed % 5 == 0;
         const bool travels[2] = {join.keyed[0] == "id", join.keyed[1] == "id"};
         const int32_t partitions[2] = {up_to(4), up_to(4)};
         const int32_t workers = up_to(3);
         const int32_t internal = !travels[0] ? partitions[0] : !travels[1] ? partitions[1] : up_to(4);
         size_t first = 0;
-        const auto inputs = some_inputs(random, travels, partitions, first);
-        const Expected expected = model(inputs);
-        Cluster cluster(pipeline_of(join), 1, internal, workers,
+        const auto inputs = some_inputs(random, travels, partitions, !in_sessions, first);
+        const Expected expected = model(inputs, in_sessions);
+        Cluster cluster(pipeline_of(join, in_sessions), 1, internal, workers,
                         {{"l", partitions[0]}, {"r", partitions[1]}});
         const uint64_t crash_every = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 1 : 7;
         run_to_the_end(
