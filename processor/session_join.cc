@@ -142,6 +142,8 @@ void SessionJoin::add(int64_t prefix, const WindowResult& session, const Accumul
     given_ = give_pairs(session);
     if (given_.ok()) given_ = give_alone(session, Side::kLeft);
     if (given_.ok()) given_ = give_alone(session, Side::kRight);
+    for (auto& records : records_)
+        if (records.capacity() > kSliceRows) records = {};  // Few sessions are that large.
 }
 
 void SessionJoin::begin_result(size_t row, const WindowResult& session) {
