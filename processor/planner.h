@@ -136,6 +136,8 @@ private:
     [[nodiscard]] bool together(const std::vector<config::Text>& by, const Flow& flow,
                                 std::vector<FieldPath>& paths);
     [[nodiscard]] std::string why_apart(const Flow& flow) const;
+    // Its rows lie as the key of its source says, under the same name.
+    [[nodiscard]] bool has_source_key(const Flow& flow) const;
     // The guarantee allows it; else that is told. `by` and `reason` are for the message.
     bool may_repartition(const std::string& by, const std::string& reason, const config::Mark& mark);
     // A step with a `by`, or a side of a stream's join.

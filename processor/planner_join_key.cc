@@ -135,7 +135,7 @@ void Planner::refuse_apart(const config::Join& join, const MatchPlan& match, con
     for (size_t side = 0; side < 2; ++side) {
         for (const Flow& flow : flows[side]) {
             why += (why.empty() ? "" : "; ") +
-                   (flow.rekeyed && flow.shape.key ? "'" + name_of(join, side) + "': " : "") +
+                   (flow.shape.key && !has_source_key(flow) ? "'" + name_of(join, side) + "': " : "") +
                    why_apart(flow);
         }
     }

@@ -63,8 +63,13 @@ std::string Planner::why_apart(const Flow& flow) const {
     if (!flow.shape.key) return flow.shape.key_lost;
     std::string key = join_path(*flow.shape.key);
     for (const FieldPath& further : flow.shape.key_rest) key += ", " + join_path(further);
-    return flow.rekeyed ? "they are keyed by '" + key + "' here"
-                        : "source '" + source_of(flow).name + "' is keyed by '" + key + "'";
+    return has_source_key(flow) ? "source '" + source_of(flow).name + "' is keyed by '" + key + "'"
+                                : "they are keyed by '" + key + "' here";
+}
+
+bool Planner::has_source_key(const Flow& flow) const {
+    return flow.shape.key && flow.shape.key_rest.empty() &&
+           join_path(*flow.shape.key) == source_of(flow).keyed_by;
 }
 
 bool Planner::bring_together(const std::vector<config::Text>& by, bool always, size_t step_index, Flow& flow,

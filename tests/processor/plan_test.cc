@@ -154,6 +154,25 @@ TEST_CASE(
     CHECK(plan("a.k = b.other")->state_hash != plan("a.k = b.another")->state_hash);
 }
 
+TEST_CASE("why a join's results are apart names what they are keyed by, not the key of a source") {
+    const auto reason = [](const std::string& join, const std::string& step) {
+        const auto plan =
+            plan_of(kHead + "sources:\n  a: {topic: a, keyed_by: k}\n  b: {topic: b, keyed_by: id}\n" +
+                    "streams: {j: {join: {left: a, right: b, " + join + ", within: 1m}, steps: [" + step +
+                    "], to: out}}\n");
+        const std::string text = plan->explain(ExplainFormat::kText);
+        const size_t from = text.rfind(", because ") + 10;
+        return text.substr(from, text.find('\n', from) - from);
+    };
+    CHECK(reason("match: a.k = b.id", "{key_by: a.v}") == "they are keyed by 'a.k' here");
+    CHECK(reason("kind: right, match: a.k = b.id", "{key_by: b.v}") == "they are keyed by 'b.id' here");
+    // The side that stays, and the one that travelled.
+    CHECK(reason("match: a.k = b.other", "{key_by: b.v}") == "they are keyed by 'a.k' here");
+    CHECK(reason("kind: right, match: a.k = b.other", "{key_by: a.v}") == "they are keyed by 'b.other' here");
+    CHECK(reason("match: a.v = b.v", "{map: {v: a.v, w: b.w}}, {key_by: w}") ==
+          "they are keyed by 'v' here");
+}
+
 TEST_CASE("an outer join in hopping windows does not match by the window") {
     const auto errors = [](const std::string& kind) {
         return errors_of(
