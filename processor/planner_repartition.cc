@@ -94,7 +94,8 @@ bool Planner::bring_together(const std::vector<config::Text>& by, bool always, s
     if (!may_repartition(list_of(by), apart_.at(place), mark)) return false;
     if (!flow.unsettled.empty()) {
         diagnostics_.error("W0220", mark, "key_by cannot take on an aggregate that " + flow.unsettled, "",
-                           "use windows in event time with `emit: on_close` before it");
+                           "use windows in event time with `emit: on_close` before it; to key what is "
+                           "written give the route a `key`");
         return false;
     }
     const uint32_t id =
