@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "cmd/key_sample.h"
 #include "cmd/partition_check.h"
 #include "cmd/redeal.h"
 #include "cmd/until_answered.h"
@@ -87,6 +88,12 @@ App::~App() {
     request_stop();
     for (const auto& slot : slots_)
         if (slot->thread.joinable()) slot->thread.join();
+    if (key_sample_.joinable()) key_sample_.join();
+}
+
+void App::warn_about_keys() {
+    for (const std::string& warning : key_warnings(*plan_, *connector_, topic_partitions_, clock_, &stop_))
+        log_warn("{}", warning);
 }
 
 Result<void> App::start() {
@@ -112,6 +119,8 @@ Result<void> App::start() {
         running_ = slots_.size();
     }
     for (const auto& slot : slots_) slot->thread = std::thread([this, &slot = *slot] { run_worker(slot); });
+    // While the workers read already: a start does not take longer for it.
+    if (!plan_->co_partitioned.empty()) key_sample_ = std::thread([this] { warn_about_keys(); });
     warn_about_retention();
     return {};
 }

@@ -79,6 +79,7 @@ private:
     [[nodiscard]] Result<void> check_inputs();
     [[nodiscard]] Result<processor::TopicInfo> describe_input(TopicId topic, int64_t timeout_ms);
     void warn_about_retention();
+    void warn_about_keys();
     [[nodiscard]] Result<void> make_slots();
     [[nodiscard]] std::vector<ShardId> shards_of(int32_t slot, int32_t slot_count) const;
     [[nodiscard]] Result<void> open_state();
@@ -101,6 +102,7 @@ private:
         slots_;  // Filled by start(), under mutex_; last: their workers use all above.
 
     std::atomic<bool> stop_{false};
+    std::thread key_sample_;  // Ends by itself after kKeySampleMs.
     std::atomic<bool> first_poll_logged_{false};
     mutable std::mutex mutex_;
     std::condition_variable ended_;

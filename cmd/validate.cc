@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cmd/exit_code.h"
+#include "cmd/key_sample.h"
 #include "cmd/partition_check.h"
 #include "cmd/until_answered.h"
 #include "cmd/verbs.h"
@@ -88,6 +89,8 @@ void check_inputs(const Prepared& prepared, processor::Connector& connector, Rep
     }
     if (counts.size() != plan.inputs.size()) return;
     if (const auto equal = check_partition_counts(plan, counts); !equal.ok()) report.problem(equal.error());
+    for (const std::string& warning : key_warnings(plan, connector, counts, report.clock, nullptr))
+        std::printf("  warning: %s\n", warning.c_str());
     int32_t shards = 0;
     for (size_t i = 0; i < counts.size(); ++i)
         if (!plan.inputs[i].global) shards = std::max(shards, counts[i]);

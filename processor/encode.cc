@@ -136,6 +136,11 @@ MaybeBytes encode_text(const Value& value, std::string& buffer) {
     return buffer;
 }
 
+bool is_key_of(MaybeBytes key, const Value& field, std::string& buffer) {
+    const MaybeBytes text = encode_text(field, buffer);
+    return text == key && (text.data() == nullptr) == (key.data() == nullptr);
+}
+
 MaybeBytes encode_key(std::span<const Column* const> columns, uint32_t row, std::string& buffer) {
     if (columns.size() == 1) return encode_text((*columns.front())[row], buffer);
     buffer = "[";

@@ -26,6 +26,8 @@ namespace weir::processor {
 
 // A key or header: null for NULL, else text; a view of the value's bytes or of `buffer`.
 [[nodiscard]] MaybeBytes encode_text(const Value& value, std::string& buffer);
+// Whether the record's key is that of the field.
+[[nodiscard]] bool is_key_of(MaybeBytes key, const Value& field, std::string& buffer);
 
 // The same of several values: a JSON array.
 [[nodiscard]] MaybeBytes encode_key(std::span<const Column* const> columns, uint32_t row,

@@ -329,8 +329,7 @@ void SourceReader::check_keys(const Batch& batch, size_t partition, int64_t wall
     for (const uint32_t row : rows_) {
         const InputRecord& record = *batch.records[row];
         if ((record.offset & (kKeySampleEvery - 1)) != 0) continue;
-        const MaybeBytes text = encode_text(fields[row], text_);
-        if (text == record.key && (text.data() == nullptr) == (record.key.data() == nullptr)) continue;
+        if (is_key_of(record.key, fields[row], text_)) continue;
         ++counters_.key_mismatches;
         if (wall_ms - warned_wall_ms_ < kWarnEveryMs) continue;
         warned_wall_ms_ = wall_ms;
