@@ -56,17 +56,34 @@ bool decode_progress(ByteReader& in, std::vector<PartitionProgress>& partitions)
     return true;
 }
 
-void encode_epoch(const EpochRecord& epoch, std::string& out) {
+std::vector<std::string_view> encode_epoch_pieces(const EpochRecord& epoch, std::string& text) {
     WEIR_CHECK(!epoch.id.empty());
-    encode_commit_id(epoch.id, out);
-    encode_commit_id(epoch.prev, out);
-    put_bytes(out, epoch.sink_position);
-    put_varint(out, epoch.shards.size());
+    text.clear();
+    encode_commit_id(epoch.id, text);
+    encode_commit_id(epoch.prev, text);
+    put_bytes(text, epoch.sink_position);
+    put_varint(text, epoch.shards.size());
+    std::vector<size_t> ends;  // Of the text before each delta; it may move until the last byte is written.
     for (const ShardEpoch& shard : epoch.shards) {
-        put_le(out, shard.progress.shard);
-        encode_progress(shard.progress.partitions, out);
-        put_bytes(out, shard.delta);
+        put_le(text, shard.progress.shard);
+        encode_progress(shard.progress.partitions, text);
+        put_varint(text, shard.delta.size());
+        ends.push_back(text.size());
     }
+    std::vector<std::string_view> pieces;
+    size_t from = 0;
+    for (size_t i = 0; i < ends.size(); ++i) {
+        pieces.push_back(std::string_view(text).substr(from, ends[i] - from));
+        pieces.push_back(epoch.shards[i].delta);
+        from = ends[i];
+    }
+    pieces.push_back(std::string_view(text).substr(from));
+    return pieces;
+}
+
+void encode_epoch(const EpochRecord& epoch, std::string& out) {
+    std::string text;
+    for (const std::string_view piece : encode_epoch_pieces(epoch, text)) out.append(piece);
 }
 
 Result<EpochRecord> decode_epoch(std::string_view bytes) {

@@ -52,6 +52,9 @@ struct EpochRecord {
 
 // Appends to `out`.
 void encode_epoch(const EpochRecord& epoch, std::string& out);
+// The same, not copied together: the encoding is the pieces, one after the other. They point into the epoch's
+// deltas, and into `text` for what is between them.
+[[nodiscard]] std::vector<std::string_view> encode_epoch_pieces(const EpochRecord& epoch, std::string& text);
 // The deltas are views into `bytes`. kCorrupt for anything that encode_epoch does not write.
 [[nodiscard]] Result<EpochRecord> decode_epoch(std::string_view bytes);
 

@@ -25,21 +25,34 @@ uint64_t record_bytes(uint64_t payload_bytes) {
     return padded(kRecordFrameBytes + kRecordDataBytesMin + payload_bytes);
 }
 
+uint64_t record_padding(uint64_t payload_bytes) {
+    return record_bytes(payload_bytes) - kRecordFrameBytes - kRecordDataBytesMin - payload_bytes;
+}
+
+RecordHead record_head(uint64_t salt, uint64_t offset, uint64_t number, uint8_t type,
+                       std::span<const std::string_view> payload) {
+    uint64_t length = kRecordDataBytesMin;
+    for (const std::string_view piece : payload) length += piece.size();
+    WEIR_CHECK(length <= UINT32_MAX);
+    RecordHead head;
+    put_le(head.bytes, static_cast<uint32_t>(length));
+    put_le(head.bytes, uint32_t{0});
+    put_le(head.bytes, number);
+    put_le(head.bytes, type);
+    head.crc = record_crc(salt, offset, static_cast<uint32_t>(length),
+                          std::string_view(head.bytes).substr(kRecordFrameBytes));
+    for (const std::string_view piece : payload) head.crc = crc32c(head.crc, piece);
+    std::memcpy(head.bytes.data() + 4, &head.crc, sizeof head.crc);
+    return head;
+}
+
 uint32_t append_record(std::string& out, uint64_t salt, uint64_t offset, uint64_t number, uint8_t type,
                        std::string_view payload) {
-    const uint64_t length = kRecordDataBytesMin + payload.size();
-    WEIR_CHECK(length <= UINT32_MAX);
-    const size_t start = out.size();
-    put_le(out, static_cast<uint32_t>(length));
-    put_le(out, uint32_t{0});
-    put_le(out, number);
-    put_le(out, type);
+    const RecordHead head = record_head(salt, offset, number, type, {&payload, 1});
+    out.append(head.bytes);
     out.append(payload);
-    const std::string_view data = std::string_view(out).substr(start + kRecordFrameBytes);
-    const uint32_t crc = record_crc(salt, offset, static_cast<uint32_t>(length), data);
-    std::memcpy(out.data() + start + 4, &crc, sizeof crc);
-    out.append(start + record_bytes(payload.size()) - out.size(), '\0');
-    return crc;
+    out.append(record_padding(payload.size()), '\0');
+    return head.crc;
 }
 
 bool parse_record(std::string_view bytes, uint64_t salt, uint64_t offset, uint64_t data_bytes_max,

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,16 @@ struct Record {
 
 // Size on disk of a record with so many payload bytes.
 [[nodiscard]] uint64_t record_bytes(uint64_t payload_bytes);
+
+// Of a record that will stand at `offset` what is before its payload. Padding of record_padding() zeros
+// follows that.
+struct RecordHead {
+    std::string bytes;
+    uint32_t crc = 0;
+};
+[[nodiscard]] RecordHead record_head(uint64_t salt, uint64_t offset, uint64_t number, uint8_t type,
+                                     std::span<const std::string_view> payload);
+[[nodiscard]] uint64_t record_padding(uint64_t payload_bytes);
 
 // Appends the record that will stand at `offset`; returns its CRC.
 uint32_t append_record(std::string& out, uint64_t salt, uint64_t offset, uint64_t number, uint8_t type,

@@ -152,10 +152,11 @@ Result<void> SlotStore::append(const EpochRecord& epoch) {
     WEIR_CHECK(last_.empty() || epoch.prev == last_, "an epoch must name the one before it");
     phase_ = Phase::kAppended;
     last_ = epoch.id;
-    buffer_.clear();
-    encode_epoch(epoch, buffer_);
-    largest_epoch_ = std::max<uint64_t>(largest_epoch_, buffer_.size());
-    return writer_.append(buffer_);
+    const std::vector<std::string_view> pieces = encode_epoch_pieces(epoch, text_);
+    uint64_t bytes = 0;
+    for (const std::string_view piece : pieces) bytes += piece.size();
+    largest_epoch_ = std::max(largest_epoch_, bytes);
+    return writer_.append(pieces);
 }
 
 Result<void> SlotStore::sync() {

@@ -184,7 +184,7 @@ private:
     const SlotOptions options_;
     Clock& clock_;
     WalWriter writer_;
-    std::string buffer_;
+    std::string text_;  // Of the epoch that is appended, without its deltas.
     uint64_t largest_epoch_ = 1u << 10;
     enum class Phase : uint8_t { kIdle, kAppended, kSynced } phase_ = Phase::kIdle;
     CommitId last_;  // Of the log; empty: it holds no epoch yet.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -16,6 +17,7 @@ namespace {
 constexpr std::string_view kMagic = "weirwal\n";
 constexpr uint64_t kHeaderBytes = 72;
 constexpr uint64_t kChunkPayloadBytesMax = kWalRecordBytesMax - kRecordDataBytesMin;
+constexpr size_t kGatheredBytesMax = 64u << 10;
 
 enum RecordType : uint8_t { kWhole = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
 
@@ -166,32 +168,70 @@ Result<void> WalWriter::reserve(uint64_t payload_bytes, uint64_t grow_bytes) {
     return {};
 }
 
-Result<void> WalWriter::append(std::string_view payload) {
+Result<void> WalWriter::append(std::span<const std::string_view> payload) {
     if (poisoned_) return Error{Code::kIo, "the log failed before; recover first"};
-    if (payload.size() > kWalEntryBytesMax || end_ + entry_bytes(payload.size()) > kWalSegmentBytesMax)
+    uint64_t bytes = 0;
+    for (const std::string_view piece : payload) bytes += piece.size();
+    if (bytes > kWalEntryBytesMax || end_ + entry_bytes(bytes) > kWalSegmentBytesMax)
         return Error{Code::kInvalid,
                      fmt::format("an epoch of {} bytes does not fit the log ({} at most); commit "
                                  "more often",
-                                 payload.size(), kWalEntryBytesMax)};
-    buffer_.clear();
+                                 bytes, kWalEntryBytesMax)};
+    auto appended = append_chunks(payload, bytes);
+    poisoned_ = !appended.ok();
+    return appended;
+}
+
+Result<void> WalWriter::append_chunks(std::span<const std::string_view> payload, uint64_t bytes) {
     const uint64_t lsn = last_.lsn + 1;
     uint32_t crc = 0;
     bool first = true;
+    size_t next = 0;   // Piece of the payload …
+    size_t taken = 0;  // … and how much of it earlier chunks have.
+    std::vector<std::string_view> chunk;
     do {
-        const std::string_view chunk = payload.substr(0, kChunkPayloadBytesMax);
-        payload.remove_prefix(chunk.size());
-        const uint8_t type =
-            first ? (payload.empty() ? kWhole : kFirst) : (payload.empty() ? kLast : kMiddle);
-        crc = append_record(buffer_, header_.salt, end_ + buffer_.size(), lsn, type, chunk);
+        const uint64_t chunk_bytes = std::min(bytes, kChunkPayloadBytesMax);
+        bytes -= chunk_bytes;
+        chunk.clear();
+        for (uint64_t left = chunk_bytes; left > 0;) {
+            const std::string_view piece = payload[next].substr(taken, left);
+            chunk.push_back(piece);
+            left -= piece.size();
+            taken += piece.size();
+            if (taken < payload[next].size()) continue;
+            ++next;
+            taken = 0;
+        }
+        const uint8_t type = first ? (bytes == 0 ? kWhole : kFirst) : (bytes == 0 ? kLast : kMiddle);
+        const RecordHead head = record_head(header_.salt, end_ + buffer_.size(), lsn, type, chunk);
+        WEIR_TRY(put(head.bytes));
+        for (const std::string_view piece : chunk) WEIR_TRY(put(piece));
+        buffer_.append(record_padding(chunk_bytes), '\0');
+        crc = head.crc;
         first = false;
-    } while (!payload.empty());
-    if (const auto written = file_->write(end_, buffer_); !written.ok()) {
-        poisoned_ = true;
-        return written.error();
+    } while (bytes > 0);
+    WEIR_TRY(flush());
+    last_ = {lsn, crc};
+    return {};
+}
+
+// An epoch's small pieces go in one write; a large one is not worth a copy.
+Result<void> WalWriter::put(std::string_view bytes) {
+    if (bytes.size() < kGatheredBytesMax) {
+        buffer_.append(bytes);
+        return {};
     }
+    WEIR_TRY(flush());
+    WEIR_TRY(file_->write(end_, bytes));
+    end_ += bytes.size();
+    return {};
+}
+
+Result<void> WalWriter::flush() {
+    if (!buffer_.empty()) WEIR_TRY(file_->write(end_, buffer_));
     end_ += buffer_.size();
     allocated_ = std::max(allocated_, end_);
-    last_ = {lsn, crc};
+    buffer_.clear();
     return {};
 }
 

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -89,8 +90,9 @@ public:
     // Makes room, zero-filled, for an entry of `payload_bytes`, growing the file by at least `grow_bytes`
     // when it grows. kNoSpace leaves the writer usable.
     [[nodiscard]] Result<void> reserve(uint64_t payload_bytes, uint64_t grow_bytes = kWalGrowBytes);
-    // Writes one entry; nothing is durable before sync().
-    [[nodiscard]] Result<void> append(std::string_view payload);
+    // Writes one entry; nothing is durable before sync(). Large pieces are written from where they are.
+    [[nodiscard]] Result<void> append(std::span<const std::string_view> payload);
+    [[nodiscard]] Result<void> append(std::string_view payload) { return append({&payload, 1}); }
     [[nodiscard]] Result<void> sync();
 
     [[nodiscard]] const SegmentHeader& header() const { return header_; }
@@ -100,11 +102,15 @@ public:
 
 private:
     WalWriter(std::unique_ptr<File> file, const SegmentHeader& header);
+    [[nodiscard]] Result<void> append_chunks(std::span<const std::string_view> payload, uint64_t bytes);
+    // At end_, which goes on.
+    [[nodiscard]] Result<void> put(std::string_view bytes);
+    [[nodiscard]] Result<void> flush();
 
     std::unique_ptr<File> file_;
     SegmentHeader header_;
     WalLink last_;
-    std::string buffer_;  // The framed entry.
+    std::string buffer_;  // What was gathered for the next write.
     uint64_t end_;
     uint64_t allocated_;
     bool poisoned_ = false;

@@ -159,6 +159,25 @@ TEST_CASE("wal: a length is bounded before anything is allocated") {
     CHECK_FALSE(parse_record({}, 1, 0, kWalRecordBytesMax, record));
 }
 
+TEST_CASE("wal: an entry in pieces is on disk as one in one piece, over the borders of records") {
+    const std::string large(70'000, 'l');
+    const std::string larger(kWalRecordBytesMax + 100, 'g');
+    const std::vector<std::string_view> pieces = {"head", large, "", "between", larger, "end", ""};
+    std::string whole;
+    for (const std::string_view piece : pieces) whole.append(piece);
+    const auto written = [](const auto& entry) {
+        sim::SimDisk disk;
+        const auto directory = disk.root();
+        WalWriter writer = WalWriter::create(*directory, header()).value();
+        writer.append(entry).value();
+        writer.append(std::string_view("next")).value();
+        return disk.bytes(segment_name(1));
+    };
+    const std::string bytes = written(std::span<const std::string_view>(pieces));
+    CHECK(bytes == written(std::string_view(whole)));
+    CHECK(read(bytes).entries == std::vector<std::string>{whole, "next"});
+}
+
 TEST_CASE("wal: a full disk is reported before an entry is written, and passes") {
     sim::SimDisk disk;
     const auto directory = disk.root();
