@@ -169,10 +169,12 @@ std::string_view nearest(std::string_view name, const std::vector<std::string_vi
     size_t best_distance = kMaxDistance + 1;
     if (name.size() > kMaxName) return best;
     for (const std::string_view candidate : candidates) {
-        if (candidate.size() > kMaxName) continue;
+        const size_t longer = std::max(name.size(), candidate.size());
+        // No distance is below the difference in length.
+        if (longer > kMaxName || longer - std::min(name.size(), candidate.size()) >= best_distance) continue;
         const size_t d = distance(name, candidate);
         // A word of which more than half is wrong is another word.
-        if (d < best_distance && d * 2 <= std::max(name.size(), candidate.size())) {
+        if (d < best_distance && d * 2 <= longer) {
             best = candidate;
             best_distance = d;
         }

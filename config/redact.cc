@@ -84,8 +84,10 @@ void hide_userinfo(std::string& text, size_t begin, size_t end) {
 }  // namespace
 
 bool names_secret(std::string_view name) {
+    constexpr size_t kShortestSecretName = 4;  // "jaas"
     static constexpr std::array<std::string_view, 7> kWords{"password", "passwd",  "passphrase", "secret",
                                                             "token",    "private", "credential"};
+    if (name.size() < kShortestSecretName) return false;
     const std::string text = lower(name);
     const auto says = [&](std::string_view word) { return text.find(word) != std::string::npos; };
     if (std::any_of(kWords.begin(), kWords.end(), says) || says("jaas")) return true;

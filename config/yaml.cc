@@ -341,11 +341,12 @@ std::string normalised(std::string_view text) {
     std::string out;
     if (text.size() > kMaxFileBytes + kMaxFileBytes) return std::string(text.substr(0, kMaxFileBytes + 1));
     out.reserve(text.size());
-    for (size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
-        out.push_back(text[i]);
+    while (true) {
+        const size_t end = text.find("\r\n");
+        out.append(text.substr(0, end));
+        if (end == std::string_view::npos) return out;
+        text.remove_prefix(end + 1);
     }
-    return out;
 }
 
 std::optional<Node> read_yaml(const std::string& source, Diagnostics& diagnostics) {
