@@ -148,7 +148,8 @@ private:
         for (const uint32_t row : rows_) {
             const processor::Value& field = columns_[static_cast<size_t>(source.key_slot)][row];
             const processor::MaybeBytes key = run.records[row].key;
-            if (processor::is_key_of(key, field, text_)) continue;
+            const bool deletes = run.records[row].value.data() == nullptr;  // It has no field.
+            if (deletes || processor::is_key_of(key, field, text_)) continue;
             if (keys.mismatched++ == 0)
                 keys.mismatch = fmt::format("{} where {} is {}", shown(key), source.keyed_by,
                                             shown(processor::encode_text(field, text_)));

@@ -78,6 +78,10 @@ TEST_CASE("keys: of joined topics, those that are not the text of their field ar
     world.append("payments", "\"41\"", R"({"order_id":41})", 0);
     world.fill("payments", "order_id", text_of, 200);
     CHECK(world.warnings().empty());
+    connectors::MemoryRecord tombstone;
+    tombstone.key = "3";
+    world.broker.append("payments", connectors::partition_for_key("3", kPartitions), tombstone);
+    CHECK(world.warnings().empty());
     world.append("payments", "\"42\"", R"({"order_id":42})", 0);
     world.append("payments", "7", R"({"order_id":7.0})", 1);
     const auto told = world.warnings();
