@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "fixture.h"
+#include "processor/expr/jsonb.h"
 
 namespace weir::processor {
 namespace {
@@ -356,6 +357,81 @@ TEST_CASE("joins against a naive model") {
     }
     CHECK(late > 0);
     CHECK(unmatched > 0);
+}
+
+// Goal: with a greatest length, too, a join's sessions are those of an aggregate over both sides. Method:
+// both in one pipeline; an aggregate's result names its records, which are what the join pairs.
+TEST_CASE("the sessions of a join are those of an aggregate, with a greatest length") {
+    const char* given = std::getenv("WEIR_SEED");
+    const unsigned seed = given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}();
+    MESSAGE("replay: WEIR_SEED=" << seed << " processor_test -tc='the sessions of a join*'");
+    std::mt19937 random(seed);
+    const auto draw = [&](int64_t low, int64_t high) {
+        return std::uniform_int_distribution<int64_t>(low, high)(random);
+    };
+    size_t pairs = 0;
+    for (int round = 0; round < 60; ++round) {
+        CAPTURE(round);
+        const auto ms = [](int64_t value) { return std::to_string(value) + "ms"; };
+        const int64_t gap_ms = draw(1, 600);
+        const std::string window = "session: " + ms(gap_ms) + ", max: " + ms(gap_ms + draw(0, 3 * gap_ms));
+        const std::string grace = "grace: " + ms(draw(0, 1) * draw(0, 1000));
+        const std::string source = ", keyed_by: k, timestamp: t, watermark: " + ms(draw(0, 2000)) + "}";
+        World world("name: p\nkafka: {bootstrap.servers: \"b:9092\"}\nsources: {l: {topic: l" + source +
+                    ", r: {topic: r" + source + "}\nstreams:\n" +
+                    "  j:\n    join: {left: l, right: r, kind: full, match: l.k = r.k, window: {" + window +
+                    "}, " + grace + "}\n" +
+                    "    steps: [{map: {k: _key, s: window_start, e: window_end, l: l.id, r: r.id}}]\n" +
+                    "    to: joined\n  a:\n    from: [l, r]\n" +
+                    "    steps:\n      - aggregate: {by: k, window: {" + window + ", " + grace +
+                    "}, fields: {ids: \"string_agg(id::text, ',')\"}}\n" +
+                    "    to: sessions\n");
+        std::vector<size_t> sides;
+        const int64_t disorder = draw(0, 3000);
+        int64_t base = 1'000'000;
+        for (int64_t i = 0, n = draw(1, 300); i < n; ++i, base += draw(0, 80)) {
+            Event event;
+            event.side = static_cast<size_t>(draw(0, 1));
+            event.id = i;
+            event.time = base + draw(-disorder, disorder);
+            event.key = draw(1, 4);
+            sides.push_back(event.side);
+            REQUIRE(world.in(event.side == 0 ? "l" : "r", std::to_string(*event.key), event.json()).ok());
+            if (draw(0, 20) == 0) world.epoch();
+            if (draw(0, 30) == 0) world.crash();
+        }
+        REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
+        std::multiset<std::string> joined;
+        std::multiset<std::string> expected;
+        for (const Output& output : world.sink.outputs) {
+            if (output.topic == "joined") {
+                joined.insert(output.value);
+                continue;
+            }
+            const auto member = [&](const char* name) {
+                return std::string(*expr::json_member(output.value, name));
+            };
+            std::array<std::vector<std::string>, 2> ids;
+            const std::string all = member("ids");
+            for (size_t at = 1; at < all.size();) {
+                const size_t end = all.find_first_of(",\"", at);
+                const std::string id = all.substr(at, end - at);
+                ids[sides[static_cast<size_t>(std::stoll(id))]].push_back(id);
+                at = end + 1;
+            }
+            for (auto& of_side : ids)
+                if (of_side.empty()) of_side.emplace_back("null");
+            for (const std::string& left : ids[0])
+                for (const std::string& right : ids[1])
+                    expected.insert("{\"k\":" + member("k") + ",\"s\":" + member("window_start") +
+                                    ",\"e\":" + member("window_end") + ",\"l\":" + left + ",\"r\":" + right +
+                                    "}");
+        }
+        CHECK(difference(joined, expected) == "");
+        CHECK(joined.size() == expected.size());
+        pairs += joined.size();
+    }
+    CHECK(pairs > 1'000);
 }
 
 TEST_CASE("a join's ledger: what is buffered has matched, been given alone, or expired") {
