@@ -246,6 +246,79 @@ streams:
     to: late
 )yaml";
 
+// Every kind of join. A result's key names its pair, because the order between pairs is that of reading.
+constexpr const char* kJoins = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+  payments:
+    topic: payments
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+streams:
+  paid:
+    join: {left: orders, right: payments, kind: full, match: orders.k = payments.k AND orders.v > payments.v,
+           within: {before: 300ms, after: 900ms}}
+    steps: [{map: {k: _key, a: orders.i, b: payments.i, v: orders.v}}]
+    to: [{topic: paid, key: "concat(k, '/', a, '/', b)"}]
+  hops:
+    join: {left: orders, right: payments, kind: left, match: orders.k = payments.k,
+           window: {hopping: {size: 2s, step: 1s}}}
+    steps: [{map: {k: _key, a: orders.i, b: payments.i, at: window_start}}]
+    to: [{topic: hops, key: "concat(k, '/', a, '/', b)"}]
+  visits:
+    join: {left: orders, right: payments, kind: right, match: orders.k = payments.k, window: {session: 700ms}}
+    steps: [{map: {k: _key, a: orders.i, b: payments.i, from: window_start, until: window_end}}]
+    to: [{topic: visits, key: "concat(k, '/', a, '/', b)"}]
+  nearest:
+    join: {left: orders, right: payments, kind: left, match: orders.k = payments.k,
+           as_of: {direction: nearest, tolerance: 1s}}
+    steps: [{map: {k: _key, a: orders.i, b: payments.i}}]
+    to: [{topic: nearest, key: "concat(k, '/', a, '/', b)"}]
+)yaml";
+
+// All rows of the tables are there before anything else, so which row a record finds does not depend on when
+// it is read; they are state, and come back with it.
+constexpr const char* kTables = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+tables:
+  users: {topic: users}
+  rates: {topic: rates, timestamp: t, history: 2s}
+streams:
+  priced:
+    from: orders
+    steps:
+      - lookup: {table: users, by: k, missing: keep}
+      - lookup: {table: rates, by: k, as_of: event_time, missing: keep}
+      - map: {k: k, i: i, tier: users.v, rate: rates.v}
+    to: priced
+  sums:
+    from: priced
+    steps:
+      - aggregate:
+          by: k
+          window: {tumbling: 2s}
+          fields: {n: count(*), tiers: sum(tier), rates: sum(rate)}
+    to: sums
+)yaml";
+
 constexpr const char* kStatelessAtLeastOnce = R"yaml(
 name: sim
 kafka: {bootstrap.servers: none}
@@ -263,12 +336,14 @@ streams:
     to: big
 )yaml";
 
+constexpr int64_t kFirstEventMs = 1'690'000'000'000;
+
 // One partition's records: a little disorder; unless `orderly`, also some late, some broken, and perhaps one
 // long silence.
 void add_arrivals(const std::string& topic, int32_t partition, bool orderly, std::mt19937_64& random,
                   std::vector<Arrival>& arrivals) {
     int64_t at_ms = 0;
-    int64_t event_ms = 1'690'000'000'000;
+    int64_t event_ms = kFirstEventMs;
     const uint64_t count = 14 + random() % 14;
     const uint64_t silence_before = random() % (2 * count);
     for (uint64_t i = 0; i < count; ++i) {
@@ -287,6 +362,20 @@ void add_arrivals(const std::string& topic, int32_t partition, bool orderly, std
         Arrival arrival{at_ms, topic, partition, {}};
         arrival.record.key = key;
         arrival.record.value = std::move(value);
+        arrival.record.timestamp_ms = t;
+        arrivals.push_back(std::move(arrival));
+    }
+}
+
+// One partition of a table's topic: rows that change and go, all there at the start.
+void add_rows(const std::string& topic, int32_t partition, std::mt19937_64& random,
+              std::vector<Arrival>& arrivals) {
+    const uint64_t count = 6 + random() % 14;
+    for (uint64_t i = 0; i < count; ++i) {
+        const int64_t t = kFirstEventMs + static_cast<int64_t>(random() % 6'000) - 1'000;
+        Arrival arrival{0, topic, partition, {}};
+        arrival.record.key = fmt::format("x{}-{}", partition, random() % 3);
+        if (random() % 5 != 0) arrival.record.value = fmt::format(R"({{"t":{},"v":{}}})", t, random() % 100);
         arrival.record.timestamp_ms = t;
         arrivals.push_back(std::move(arrival));
     }
@@ -332,6 +421,20 @@ const std::vector<PipelineCase>& pipeline_cases() {
          {"both", "late", "dlq"},
          true,
          nullptr},
+        {"joins",
+         kJoins,
+         Decider::kTransaction,
+         {"orders", "payments"},
+         {"paid", "hops", "visits", "nearest", "dlq"},
+         true,
+         nullptr},
+        {"tables",
+         kTables,
+         Decider::kTransaction,
+         {"orders", "users", "rates"},
+         {"priced", "sums", "dlq"},
+         true,
+         nullptr},
         {"stateless", kStateless, Decider::kTransaction, {"orders"}, {"big", "dlq"}, false, nullptr},
         {"at_least_once",
          kAtLeastOnce,
@@ -360,9 +463,12 @@ Scenario make_scenario(const PipelineCase& pipeline, uint64_t variant) {
     WEIR_CHECK(scenario.plan != nullptr, loaded.diagnostics.render("sim.yaml", loaded.source));
     scenario.commit_interval_ms = loaded.pipeline.commit_interval_ms;
     std::mt19937_64 random(variant);
-    for (const std::string& topic : pipeline.inputs)
+    for (const processor::PlanInput& input : scenario.plan->inputs)
         for (int32_t partition = 0; partition < kPartitions; ++partition)
-            add_arrivals(topic, partition, pipeline.orderly, random, scenario.arrivals);
+            if (input.is_table)
+                add_rows(input.name, partition, random, scenario.arrivals);
+            else
+                add_arrivals(input.name, partition, pipeline.orderly, random, scenario.arrivals);
     std::stable_sort(scenario.arrivals.begin(), scenario.arrivals.end(),
                      [](const Arrival& a, const Arrival& b) { return a.at_ms < b.at_ms; });
     if (pipeline.model != nullptr) scenario.expected = pipeline.model(scenario.arrivals);

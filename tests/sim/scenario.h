@@ -35,7 +35,8 @@ struct PipelineCase {
     processor::Decider decider;
     std::vector<std::string> inputs;
     std::vector<std::string> outputs;
-    bool orderly;  // Topics share keys and windows: no record is so late that the order of reading decides.
+    // Topics share keys, windows or tables: no record is so late that the order of reading decides.
+    bool orderly;
     // From the arrivals alone, without any code of the engine; null: an undisturbed run is the model.
     Outputs (*model)(const std::vector<Arrival>& arrivals);
 };

@@ -48,6 +48,7 @@ public:
         main_.disk = add_disk(std::make_unique<SimDisk>());
         if (pipeline_.orderly)
             arrivals_from_ms_ = 0;  // No topic is ever empty: none is left out of event time.
+        deliver_arrivals();
     }
 
     Report run() {
