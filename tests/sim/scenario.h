@@ -33,7 +33,6 @@ struct PipelineCase {
     const char* name;
     const char* yaml;
     processor::Decider decider;
-    std::vector<std::string> inputs;
     std::vector<std::string> outputs;
     // Topics share keys, windows or tables: no record is so late that the order of reading decides.
     bool orderly;

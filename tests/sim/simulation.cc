@@ -39,12 +39,13 @@ public:
           entropy_(seed ^ 0x5851f42d4c957f2du),
           trace_(options.trace),
           broker_(clock_),
-          connector_(broker_, "sim", names(scenario.plan->inputs), names(scenario.plan->outputs)) {
-        for (const auto* topics : {&pipeline_.inputs, &pipeline_.outputs})
+          inputs_(names(scenario.plan->inputs)),
+          connector_(broker_, "sim", inputs_, names(scenario.plan->outputs)) {
+        for (const auto* topics : {&inputs_, &pipeline_.outputs})
             for (const std::string& topic : *topics) broker_.create_topic(topic, kPartitions);
         clock_.on_advance = [this] { deliver_arrivals(); };
         broker_.observe([this](Api api) { on_request(api); });
-        last_offsets_.resize(pipeline_.inputs.size() * kPartitions, -1);
+        last_offsets_.resize(inputs_.size() * kPartitions, -1);
         main_.disk = add_disk(std::make_unique<SimDisk>());
         if (pipeline_.orderly)
             arrivals_from_ms_ = 0;  // No topic is ever empty: none is left out of event time.
@@ -115,7 +116,7 @@ private:
 
     // What Kafka holds for the slot; nullopt: nothing.
     std::optional<CommitId> kafka_commit() {
-        const auto committed = broker_.committed("sim", pipeline_.inputs.front(), 0);
+        const auto committed = broker_.committed("sim", inputs_.front(), 0);
         const auto metadata = committed ? state::parse_commit_metadata(committed->metadata) : std::nullopt;
         return metadata ? std::optional(metadata->id) : std::nullopt;
     }
@@ -196,7 +197,7 @@ private:
             if (stateful_) {
                 WEIR_ASSIGN(who.state, state::StateDirectory::open(who.disk->root()));
                 state::Manifest now{"memory", "sim", scenario_.plan->state_hash, {}, 0, 1, 1, 1};
-                for (const std::string& input : pipeline_.inputs) now.inputs.push_back({input, kPartitions});
+                for (const std::string& input : inputs_) now.inputs.push_back({input, kPartitions});
                 if (!who.state->manifest())
                     WEIR_TRY(who.state->create(now));
                 else
@@ -207,10 +208,10 @@ private:
             settings.identity = {"sim", 0, 0};
             settings.host = "host";
             for (int32_t shard = 0; shard < kPartitions; ++shard) settings.shards.push_back(shard);
-            settings.partition_counts.assign(pipeline_.inputs.size(), kPartitions);
+            settings.partition_counts.assign(inputs_.size(), kPartitions);
             using Start = processor::StartPolicy;
             settings.start_policies.assign(
-                pipeline_.inputs.size(),
+                inputs_.size(),
                 Start{pipeline_.orderly ? Start::Kind::kEarliest : Start::Kind::kLatest, 0});
             settings.decider = pipeline_.decider;
             settings.commit_interval_ms = scenario_.commit_interval_ms;
@@ -513,7 +514,7 @@ private:
         checked_commits_ = broker_.ended().committed;
         std::string metadata;
         size_t i = 0;
-        for (const std::string& topic : pipeline_.inputs)
+        for (const std::string& topic : inputs_)
             for (int32_t partition = 0; partition < kPartitions; ++partition, ++i) {
                 const auto committed = broker_.committed("sim", topic, partition);
                 const int64_t offset = committed ? committed->offset : -1;
@@ -568,6 +569,7 @@ private:
     Report report_;
     SimClock clock_;
     connectors::MemoryBroker broker_;
+    const std::vector<std::string> inputs_;  // Of the plan: sources, tables, internal topics.
     connectors::MemoryConnector connector_;
     std::vector<std::unique_ptr<SimDisk>> disks_;
     Instance main_;
