@@ -210,9 +210,8 @@ private:
             for (int32_t shard = 0; shard < kPartitions; ++shard) settings.shards.push_back(shard);
             settings.partition_counts.assign(inputs_.size(), kPartitions);
             using Start = processor::StartPolicy;
-            settings.start_policies.assign(
-                inputs_.size(),
-                Start{pipeline_.orderly ? Start::Kind::kEarliest : Start::Kind::kLatest, 0});
+            const auto start = pipeline_.orderly ? Start::Kind::kEarliest : Start::Kind::kLatest;
+            settings.start_policies.assign(inputs_.size(), Start{start, 0});
             settings.decider = pipeline_.decider;
             settings.commit_interval_ms = scenario_.commit_interval_ms;
             state::SlotOptions options;
@@ -401,8 +400,7 @@ private:
         kill(main_);
         const std::vector<std::string> files = main_.disk->files();
         if (files.empty()) return;
-        SimDisk* const whole = add_disk(main_.disk->clone());
-        static_cast<void>(whole);
+        add_disk(main_.disk->clone());
         const std::string& file = files[draw(files.size())];
         const std::string& bytes = main_.disk->bytes(file);
         if (bytes.empty()) return;
