@@ -183,7 +183,9 @@ std::string consequence(const processor::Plan& plan, const processor::CoPartitio
     std::string others;
     for (const TopicId other : together.inputs)
         if (other != topic) others += (others.empty() ? "" : ", ") + name_of(plan, other);
-    std::string does = fmt::format("{} it with {}", together.joins ? "joins" : "groups", others);
+    using Why = processor::CoPartitioned::Why;
+    std::string does = fmt::format("{} it with {}", together.why == Why::kJoins ? "joins" : "groups", others);
+    if (together.why == Why::kLooksUp) does = fmt::format("looks up between results of it and {}", others);
     if (together.table == static_cast<int32_t>(topic))
         does = "looks up records of " + others + " in it";
     else if (together.table >= 0)

@@ -48,6 +48,13 @@ Result<void> check_lookup(const processor::Plan& plan, const processor::CoPartit
     return {};
 }
 
+// By CoPartitioned::Why.
+constexpr const char* kVerbs[] = {"groups", "joins", "looks up, in results of another stream,"};
+constexpr const char* kWaysOut[] = {
+    "aggregate the topics in streams of their own",
+    "copy one to a topic with as many partitions as the other",
+    "write the other stream to a topic, and read that as a table with `global: true`"};
+
 }  // namespace
 
 Result<void> check_partition_counts(const processor::Plan& plan, const std::vector<int32_t>& counts) {
@@ -70,9 +77,8 @@ Result<void> check_partition_counts(const processor::Plan& plan, const std::vect
                 fmt::format(
                     "stream '{}' {} records of several topics, which needs equal partition counts: {}; "
                     "make the counts equal, or {}",
-                    plan.stream_names[together.stream], together.joins ? "joins" : "groups", listing,
-                    together.joins ? "copy one to a topic with as many partitions as the other"
-                                   : "aggregate the topics in streams of their own")};
+                    plan.stream_names[together.stream], kVerbs[static_cast<size_t>(together.why)], listing,
+                    kWaysOut[static_cast<size_t>(together.why)])};
     }
     return {};
 }

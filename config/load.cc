@@ -247,6 +247,19 @@ private:
     Table read_table(const Node& key, const Node& node) const {
         Table table;
         table.input = read_source(key, node);
+        if (const Node* const from = node.find("from"); from != nullptr && from->is_scalar()) {
+            table.from = to_text(source_, *from);
+            for (const Node& other : node.keys)
+                if (other.value == "format" || other.value == "keyed_by" || other.value == "timestamp" ||
+                    other.value == "history" || other.value == "global")
+                    diagnostics_.error("W0094", other.mark,
+                                       fmt::format("`{}` does not go with `from`", other.value), "",
+                                       "a table of results has their keys and fields, in the latest version, "
+                                       "where they are computed");
+            table.input.timestamp.reset();
+            table.input.format = Format::kJson;
+            return table;
+        }
         table.global = scalar(node, "global") == "true" || !table.input.file.empty();
         if (!table.input.file.empty() && scalar(node, "global") == "false")
             diagnostics_.error("W0094", node.find("global")->mark, "a file's table is held by every worker",

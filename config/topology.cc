@@ -106,8 +106,11 @@ private:
             if (lookup->as_of == LookupStep::AsOf::kEventTime && !table.history_ms)
                 diagnostics_.error("W0093", lookup->table.mark,
                                    fmt::format("the table `{}` keeps only its latest rows", table.input.name),
-                                   "", fmt::format("give it a history: `{}: {{…, history: 1h}}`",
-                                                   table.input.name));
+                                   "",
+                                   table.from ? "write the stream to a topic, and read that as a table with "
+                                                "a history"
+                                              : fmt::format("give it a history: `{}: {{…, history: 1h}}`",
+                                                            table.input.name));
             return;
         }
         std::vector<std::string_view> names;
@@ -140,6 +143,10 @@ private:
                 diagnostics_.error("W0093", input.timestamp->mark,
                                    "`timestamp` says since when rows hold, but the table has no history",
                                    "", "add `history:`, or leave it out: the latest row needs no time");
+            if (table.from) {
+                check_table_stream(table);
+                continue;
+            }
             check_table_key(table);
             const bool is_file = !input.file.empty();
             if (!is_file && input.topics.empty()) continue;  // Told by the field checks.
@@ -151,6 +158,23 @@ private:
                                            reader->second, is_file ? "file" : "topic"),
                                "", "read it once; what the other one needs goes to another pipeline");
         }
+    }
+
+    void check_table_stream(const Table& table) {
+        const Text& from = *table.from;
+        if (streams_.contains(from.value)) return;
+        const std::string_view name = base_name(from.value);
+        if (name.size() != from.value.size() || sources_.contains(name)) {
+            diagnostics_.error("W0094", from.mark, fmt::format("`{}` is no stream's results", from.value), "",
+                               "let a stream read it, and the table that stream");
+            return;
+        }
+        std::vector<std::string_view> names;
+        for (const auto& [key, stream] : streams_) names.push_back(key);
+        const std::string_view near = nearest(name, names);
+        diagnostics_.error("W0050", from.mark, fmt::format("there is no stream `{}`", name),
+                           names.empty() ? "" : fmt::format("valid: {}", fmt::join(names, ", ")),
+                           near.empty() ? "" : fmt::format("did you mean `{}`?", near));
     }
 
     // What finds a row: the record's key, or a field of a file's lines.
@@ -277,27 +301,45 @@ private:
         }
     }
 
-    // Depth first; each cycle is told once, at the `from` that closes it.
+    // Names of what a stream reads, tables too.
+    static std::vector<const Text*> read_by(const Stream& stream) {
+        std::vector<const Text*> reads;
+        for (const Text& from : stream.from) reads.push_back(&from);
+        for (const Step& step : stream.steps)
+            if (const auto* const lookup = std::get_if<LookupStep>(&step.step))
+                reads.push_back(&lookup->table);
+        return reads;
+    }
+
+    // The stream behind a name that a stream reads: its own, of its late records, of a table of its results.
+    [[nodiscard]] std::string_view stream_of(std::string_view name) const {
+        const auto table = tables_.find(name);
+        if (table == tables_.end() || streams_.contains(name)) return base_name(name);
+        return table->second->from ? std::string_view(table->second->from->value) : std::string_view();
+    }
+
+    // Depth first; each cycle is told once, at the name that closes it.
     void check_cycles() {
         enum class Colour : uint8_t { kWhite, kGrey, kBlack };
         std::map<std::string_view, Colour> colours;
         struct Frame {
             const Stream* stream;
+            std::vector<const Text*> reads;
             size_t next;
         };
         for (const Stream& start : pipeline_.streams) {
             if (colours[start.name] != Colour::kWhite) continue;
-            std::vector<Frame> stack{{&start, 0}};
+            std::vector<Frame> stack{{&start, read_by(start), 0}};
             colours[start.name] = Colour::kGrey;
             while (!stack.empty()) {
                 Frame& top = stack.back();
-                if (top.next == top.stream->from.size()) {
+                if (top.next == top.reads.size()) {
                     colours[top.stream->name] = Colour::kBlack;
                     stack.pop_back();
                     continue;
                 }
-                const Text& from = top.stream->from[top.next++];
-                const auto input = streams_.find(base_name(from.value));
+                const Text& from = *top.reads[top.next++];
+                const auto input = streams_.find(stream_of(from.value));
                 if (input == streams_.end()) continue;
                 Colour& colour = colours[input->second->name];
                 if (colour == Colour::kGrey) {
@@ -306,7 +348,7 @@ private:
                                        "this closes a circle of streams");
                 } else if (colour == Colour::kWhite) {
                     colour = Colour::kGrey;
-                    stack.push_back({input->second, 0});
+                    stack.push_back({input->second, read_by(*input->second), 0});
                 }
             }
         }
@@ -322,12 +364,14 @@ private:
                 if (base_name(from.value).size() != from.value.size()) late_.insert(base_name(from.value));
             }
         }
+        for (const Table& table : pipeline_.tables)
+            if (table.from) read.insert(table.from->value);
         for (const Stream& stream : pipeline_.streams) {
             if (!stream.to.empty() || read.contains(stream.name)) continue;
             diagnostics_.error("W0055", stream.mark,
                                fmt::format("the results of `{}` go nowhere", stream.name),
                                late_.contains(stream.name) ? "only its late records are read" : "",
-                               "give it a `to`, or read it in another stream's `from`");
+                               "give it a `to`, or read it in another stream's `from`, or a table's");
         }
         for (const Source& source : pipeline_.sources) {
             if (read.contains(source.name)) continue;

@@ -139,10 +139,8 @@ Result<void> Executor::run_node(NodeId id, Rows rows) {
     if (const auto* operation = std::get_if<LookupNode>(&node.operation)) {
         return lookup(node, *operation, scratch, rows);
     }
-    if (const auto* operation = std::get_if<StoreNode>(&node.operation)) {
-        store(node, *operation, rows);
-        return {};
-    }
+    if (const auto* operation = std::get_if<StoreNode>(&node.operation))
+        return store(node, *operation, scratch, rows);
     if (const auto* operation = std::get_if<AccumulateNode>(&node.operation)) {
         auto& aggregate = static_cast<Aggregate&>(*stages_[operation->stage]);
         return aggregate.accumulate(*this, node, *operation, batches_[node.frame], rows);

@@ -90,7 +90,9 @@ private:
     // lookup.cc
     [[nodiscard]] Result<void> lookup(const Node& node, const LookupNode& lookup, Scratch& scratch,
                                       Rows rows);
-    void store(const Node& node, const StoreNode& store, Rows rows);
+    [[nodiscard]] Result<void> store(const Node& node, const StoreNode& store, Scratch& scratch, Rows rows);
+    [[nodiscard]] Result<void> store_results(const Node& node, const StoreNode& store, Scratch& scratch,
+                                             Rows rows);
     // Writes rows to an internal topic (repartition.cc).
     [[nodiscard]] Result<void> repartition(const Node& node, const RepartitionNode& enter, Scratch& scratch,
                                            Rows rows);

@@ -82,29 +82,39 @@ const Stage* stage_of(const Graph& graph, size_t stream, std::optional<size_t> s
     return nullptr;
 }
 
+const TablePlan& table_plan(const config::Table& table, const Graph& graph) {
+    return *std::find_if(graph.tables.begin(), graph.tables.end(), [&](const TablePlan& candidate) {
+        return candidate.name == table.input.name;
+    });
+}
+
 void explain_table(const config::Table& table, const Graph& graph, std::string& out) {
+    if (table.from) {
+        out += fmt::format(
+            "table {}\n  reads      the results of stream {}, by their key\n"
+            "  held       by shard, where they are computed; part of each commit, state table {}\n",
+            table.input.name, table.from->value, table_plan(table, graph).state_table);
+        return;
+    }
     const bool is_file = !table.input.file.empty();
     const std::string& reads = is_file ? table.input.file : table.input.topics.front();
     out += fmt::format("table {}\n  reads      {} {}, to its end before any stream begins\n",
                        table.input.name, is_file ? "file" : "topic", reads);
     if (is_file) out += fmt::format("  key        {}\n", table.input.keyed_by);
-    const auto plan = std::find_if(graph.tables.begin(), graph.tables.end(), [&](const TablePlan& candidate) {
-        return candidate.name == table.input.name;
-    });
     if (table.global) {
         out += "  held       whole by every worker, in memory, read anew at each start; in no commit\n";
     } else {
         out += fmt::format(
             "  held       by shard, with the partition that it reads of the streams; part of each commit, "
             "state table {}\n",
-            plan->state_table);
+            table_plan(table, graph).state_table);
     }
     if (table.history_ms)
         out += fmt::format("  history    {}, by {}\n", duration_text(*table.history_ms),
                            table.input.timestamp ? table.input.timestamp->value : "the record's timestamp");
 }
 
-void explain_source(const config::Source& source, std::string& out) {
+void explain_source(const config::Source& source, const SourcePlan& plan, std::string& out) {
     out += fmt::format("source {}\n", source.name);
     out += source.file.empty() ? fmt::format("  reads      topic {}\n", join_parts(source.topics, ", topic "))
                                : fmt::format("  reads      file {}\n", source.file);
@@ -119,6 +129,8 @@ void explain_source(const config::Source& source, std::string& out) {
         "records more than {} ahead go to on_error\n",
         strategy_text(w), duration_text(w.idle_timeout_ms), idle_text(w.when_all_idle),
         duration_text(w.emit_every_ms), duration_text(w.max_ahead_ms));
+    if (plan.one_by_one)
+        out += "  worked off one by one: a record's results are rows that the next one may look up\n";
 }
 
 std::string state_text(const Stage& stage) {
@@ -324,7 +336,7 @@ void explain_stream(const config::Pipeline& pipeline, const Plan& plan, const Gr
         if (const Stage* stage = stage_of(graph, index, i)) explain_stage(pipeline, graph, *stage, out);
     }
     for (const config::Route& route : stream.to) out += fmt::format("  to {}\n", route_text(route));
-    if (stream.to.empty()) out += "  to the streams that read it\n";
+    if (stream.to.empty()) out += "  to the streams and tables that read it\n";
 }
 
 std::string quoted(std::string_view text) {
@@ -391,9 +403,14 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
     std::vector<std::string> tables;
     for (const config::Table& table : pipeline.tables) {
         const bool is_file = !table.input.file.empty();
-        tables.push_back(fmt::format(
-            R"({{"name":{},"{}":{},"global":{}}})", quoted(table.input.name), is_file ? "file" : "topic",
-            quoted(is_file ? table.input.file : table.input.topics.front()), table.global));
+        const std::string& reads = table.from ? table.from->value
+                                   : is_file  ? table.input.file
+                                              : table.input.topics.front();
+        tables.push_back(fmt::format(R"({{"name":{},"{}":{},"global":{}}})", quoted(table.input.name),
+                                     table.from ? "from"
+                                     : is_file  ? "file"
+                                                : "topic",
+                                     quoted(reads), table.global));
     }
     return fmt::format(R"({{"name":{},"stateful":{},"sources":[{}],"tables":[{}],"streams":[{}]}})",
                        quoted(plan.name), plan.stateful, join_parts(sources, ","), join_parts(tables, ","),
@@ -408,6 +425,10 @@ std::string explain_dot(const config::Pipeline& pipeline) {
     }
     for (const config::Table& table : pipeline.tables)
         out += fmt::format("  {} [shape=box3d];\n", quoted("table " + table.input.name));
+    for (const config::Table& table : pipeline.tables)
+        if (table.from)
+            out += fmt::format("  {} -> {};\n", quoted(table.from->value),
+                               quoted("table " + table.input.name));
     for (const config::Stream& stream : pipeline.streams) {
         std::string label = stream.name;
         if (stream.join) label += "\n" + describe(*stream.join);
@@ -576,7 +597,8 @@ void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& gr
     if (pipeline.max_drift_ms > 0)
         out += fmt::format("  align      partitions that meet in a window stay within {} of the slowest\n",
                            duration_text(pipeline.max_drift_ms));
-    for (const config::Source& source : pipeline.sources) explain_source(source, out);
+    for (size_t i = 0; i < pipeline.sources.size(); ++i)
+        explain_source(pipeline.sources[i], graph.sources[i], out);
     for (const config::Table& table : pipeline.tables) explain_table(table, graph, out);
     for (size_t i = 0; i < pipeline.streams.size(); ++i) explain_stream(pipeline, plan, graph, i, out);
     graph.explain_json = explain_json(pipeline, plan, graph);

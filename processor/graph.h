@@ -82,6 +82,7 @@ struct SourcePlan : RecordPlan {
     std::optional<TableId> table;             // It reads a table's topic: a record is a row, or deletes one.
     bool global = false;                      // Of a global table: outside the epoch.
     bool needs_time = false;  // Its records' event times are used although no stage waits for them.
+    bool one_by_one = false;  // A record's results are rows that the next record may look up.
     int32_t repartition =
         -1;  // Reads this internal topic, and nothing above but the watermark's idleness counts.
     std::vector<NodeId> next;
@@ -95,6 +96,7 @@ struct TablePlan {
     std::string name;
     size_t source = 0;  // That reads its topic.
     bool global = false;
+    bool computed = false;  // Its rows are a stream's results; the source reads no topic.
     std::optional<int64_t> history_ms;  // Rows have versions, which hold from their event times on.
     uint32_t state_table = 0;  // Of its rows in the shard's state; global tables are not stored.
     std::vector<expr::Slot> columns;  // That lookups use.
@@ -133,6 +135,9 @@ struct HeldPlan : RecordPlan {
 // The end of a table's records.
 struct StoreNode {
     TableId table;
+    // Of a stream's results: what they are found by (empty: the record's own key), and how they are kept.
+    std::vector<expr::Slot> key;
+    Layout row;
 };
 
 struct LookupNode {

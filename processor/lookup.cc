@@ -5,13 +5,59 @@
 
 namespace weir::processor {
 
-void Executor::store(const Node& node, const StoreNode& store, Rows rows) {
+Result<void> Executor::store(const Node& node, const StoreNode& store, Scratch& scratch, Rows rows) {
+    if (graph_.tables[store.table].computed) return store_results(node, store, scratch, rows);
     const Batch& batch = batches_[node.frame];
     Table& table = *tables_[store.table];
     for (const uint32_t row : rows) {
         const InputRecord& record = *batch.records[row];
         table.store(record.key, record.value, batch.times[row], batch.columns, row);
     }
+    return {};
+}
+
+// A result is a row as if it had been written to a topic and read from there; the counters of the table's
+// source count it. What a change replaces (update_before) is gone where its successor did not get here.
+Result<void> Executor::store_results(const Node& node, const StoreNode& store, Scratch& scratch, Rows rows) {
+    const Batch& batch = batches_[node.frame];
+    const TablePlan& plan = graph_.tables[store.table];
+    SourceCounters& counters = counters_.sources[plan.source];
+    Table& table = *tables_[store.table];
+    scratch.texts.resize(2);
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const uint32_t row = rows[i];
+        const Op op = batch.results.empty() ? Op::kNone : batch.results[row].op;
+        const bool replaced = op == Op::kUpdateBefore && i + 1 < rows.size() && rows[i + 1] == row + 1;
+        if (replaced) continue;
+        const bool deleted = op == Op::kUpdateBefore || op == Op::kDelete || op == Op::kTombstone;
+        MaybeBytes key;
+        if (!store.key.empty())
+            key = encode_group_key(store.key, batch, row, scratch.texts[0]);
+        else if (batch.records[row] != nullptr)
+            key = batch.records[row]->key;
+        MaybeBytes value;
+        if (!deleted) value = encode_value(store.row, batch, row, scratch.texts[1]);
+        ++counters.records;
+        counters.bytes += key.size() + value.size();
+        if (key.data() == nullptr) {
+            ++counters.decode_errors;
+            FailedRecord failed;
+            if (batch.results.empty()) failed.record = batch.records[row];
+            if (failed.record != nullptr) failed.partition = watermarks_.partitions()[batch.partition].id;
+            failed.value = value;
+            failed.timestamp_ms = batch.times[row];
+            failed.error = ErrorName::kDecodeFailed;
+            failed.stream = plan_.stream_names[node.stream];
+            failed.step = node.step;
+            failed.message = "its key is NULL, so nothing could find the row";
+            WEIR_TRY(dead_letters_.reject(graph_.on_decode_error, failed, source_, *sink_,
+                                          counters.dead_lettered, counters.skipped));
+            continue;
+        }
+        ++counters.delivered;
+        table.store(key, value);
+    }
+    return {};
 }
 
 Result<void> Executor::lookup(const Node& node, const LookupNode& lookup, Scratch& scratch, Rows rows) {

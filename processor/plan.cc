@@ -33,22 +33,38 @@ std::string source_meaning(const config::Source& source) {
 
 // Rows are stored as they came, with history or without, whatever its length.
 std::string table_meaning(const config::Table& table) {
+    if (table.from) {
+        std::string out = "results";
+        put_bytes(out, table.input.name);
+        put_bytes(out, table.from->value);
+        return out;
+    }
     return (table.history_ms ? "history" : "table") + source_meaning(table.input);
 }
 
+bool is_table(const config::Pipeline& pipeline, const config::Stream& stream) {
+    return std::any_of(pipeline.tables.begin(), pipeline.tables.end(), [&](const config::Table& table) {
+        return table.from && table.from->value == stream.name;
+    });
+}
+
 bool is_read(const config::Pipeline& pipeline, const config::Stream& stream) {
+    if (is_table(pipeline, stream)) return true;
     return std::any_of(pipeline.streams.begin(), pipeline.streams.end(), [&](const config::Stream& s) {
         return std::any_of(s.from.begin(), s.from.end(),
                            [&](const config::Text& from) { return from.value == stream.name; });
     });
 }
 
-// A stream up to its last step with state, or with all steps when a join gives others what they store; empty
-// when it has no state. `kept`: what its join stores of records.
+// A stream up to its last step with state, or with all steps when a join gives others what they store, or its
+// results are a table; empty when it has no state. `kept`: what its join stores of records.
 std::string stream_meaning(const config::Pipeline& pipeline, const config::Stream& stream,
                            const std::string& kept) {
     size_t steps = stream.steps.size();
-    const bool whole = stream.join && is_read(pipeline, stream);
+    const bool whole = (stream.join && is_read(pipeline, stream)) ||
+                       (is_table(pipeline, stream) &&
+                        (stream.join || std::any_of(stream.steps.begin(), stream.steps.end(),
+                                                    [](const auto& step) { return step.has_state(); })));
     while (!whole && steps > 0 && !stream.steps[steps - 1].has_state()) --steps;
     if (steps == 0 && !stream.join) return {};
     std::string out;

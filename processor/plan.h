@@ -58,7 +58,7 @@ inline constexpr TopicSetting kInternalTopicSettings[] = {
 struct CoPartitioned {
     size_t stream = 0;
     std::vector<TopicId> inputs;
-    bool joins = false;
+    enum class Why : uint8_t { kGroups, kJoins, kLooksUp } why = Why::kGroups;
     int32_t table = -1;  // The input of the table in which records of the others are looked up; -1: none.
 };
 

@@ -42,11 +42,15 @@ bool Planner::run(Plan& plan, Graph& graph) {
     plan_endpoints(plan);
     plan_sources();
     plan_tables();
-    for (const size_t stream : order_streams()) plan_stream(stream);
+    for (const size_t stream : order_streams()) {
+        plan_stream(stream);
+        plan_computed_tables(stream);
+    }
     if (diagnostics_.has_errors() || found_apart_) return false;
     finish_joins();
     finish_stages();
     finish_tables();
+    find_one_by_one();
     finish_repartitions();
     warn_unused();
     plan_alignment();
@@ -80,7 +84,7 @@ void Planner::plan_endpoints(Plan& plan) {
     for (const bool global : {false, true}) {
         for (size_t i = 0; i < pipeline_.tables.size(); ++i) {
             const config::Table& table = pipeline_.tables[i];
-            if (table.global != global) continue;
+            if (table.global != global || table.from) continue;
             const bool is_file = !table.input.file.empty();
             plan.inputs.push_back({is_file ? table.input.file : table.input.topics.front(), is_file,
                                    pipeline_.sources.size() + i, true, global});
@@ -160,7 +164,8 @@ void Planner::plan_marks(size_t index, const config::Watermark& rule, const Shap
     plan.markers = compile(rule.markers, true, false, "a condition is boolean");
 }
 
-// Streams after the streams they read.
+// Streams after the streams that they read or look up; first of all those that tables read, so that a
+// record's results are rows before its lookups come.
 std::vector<size_t> Planner::order_streams() {
     enum class Mark : uint8_t { kNew, kOpen, kDone };
     std::vector<Mark> marks(pipeline_.streams.size(), Mark::kNew);
@@ -169,8 +174,23 @@ std::vector<size_t> Planner::order_streams() {
     for (const config::Source& source : pipeline_.sources) names.push_back(source.name);
     for (const config::Stream& stream : pipeline_.streams) names.push_back(stream.name);
 
+    const auto stream_named = [&](const std::string& name) {
+        size_t found = 0;
+        while (found < pipeline_.streams.size() && pipeline_.streams[found].name != name) ++found;
+        return found;
+    };
     const auto visit = [&](const auto& self, size_t at) -> void {
         marks[at] = Mark::kOpen;
+        // A circle through a lookup is told by the checks of the file.
+        for (const config::Step& step : pipeline_.streams[at].steps) {
+            const auto* const lookup = std::get_if<config::LookupStep>(&step.step);
+            if (lookup == nullptr) continue;
+            for (const config::Table& table : pipeline_.tables) {
+                if (!table.from || table.input.name != lookup->table.value) continue;
+                const size_t found = stream_named(table.from->value);
+                if (found < marks.size() && marks[found] == Mark::kNew) self(self, found);
+            }
+        }
         for (const config::Text& from : pipeline_.streams[at].from) {
             std::string name = from.value;
             const bool is_source =
@@ -178,8 +198,7 @@ std::vector<size_t> Planner::order_streams() {
                             [&](const config::Source& source) { return source.name == name; });
             if (is_source) continue;
             if (ends_with_late(name)) name.resize(name.size() - kLateSuffix.size());
-            size_t found = 0;
-            while (found < pipeline_.streams.size() && pipeline_.streams[found].name != name) ++found;
+            const size_t found = stream_named(name);
             if (found == pipeline_.streams.size()) {
                 const std::string_view near = config::nearest(from.value, names);
                 diagnostics_.error("W0202", from.mark, "there is no source or stream '" + from.value + "'",
@@ -194,6 +213,10 @@ std::vector<size_t> Planner::order_streams() {
         marks[at] = Mark::kDone;
         order.push_back(at);
     };
+    for (const config::Table& table : pipeline_.tables) {
+        const size_t found = table.from ? stream_named(table.from->value) : marks.size();
+        if (found < marks.size() && marks[found] == Mark::kNew) visit(visit, found);
+    }
     for (size_t i = 0; i < pipeline_.streams.size(); ++i) {
         if (marks[i] == Mark::kNew) visit(visit, i);
     }
@@ -482,7 +505,9 @@ void Planner::plan_exit(const config::Stream& stream, Flow& flow, Node node) {
 void Planner::warn_unused() {
     for (const config::Stream& stream : pipeline_.streams) {
         if (!stream.to.empty()) continue;
-        bool read = false;
+        bool read = std::any_of(pipeline_.tables.begin(), pipeline_.tables.end(), [&](const auto& table) {
+            return table.from && table.from->value == stream.name;
+        });
         for (const config::Stream& other : pipeline_.streams) {
             for (const config::Text& from : other.from) {
                 read =

@@ -1,6 +1,7 @@
 // Pipeline → Graph. Internal to plan.cc; the only switch over the kinds of steps.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -54,6 +55,7 @@ private:
         Shape shape;
         Origin origin;
         std::vector<expr::Slot> default_key;
+        std::vector<size_t> partitioned;  // Which of them, in this order, its rows are partitioned by.
         bool late = false;      // Rows that came too late for a step.
         std::string unsettled;  // Why no step that keeps state can read them; empty: it can.
         uint64_t meaning = 0;   // Hash of the source's name and of the steps up to here.
@@ -103,6 +105,31 @@ private:
     void plan_lookup(const config::LookupStep& step, const config::Mark& mark, Flow& flow, Node node);
     void check_lookup_key(const config::LookupStep& step, const Flow& flow, const FieldPath* path,
                           bool by_record_key);
+    // Of a key of so many parts, which ones the shape's rows are partitioned by: `at` finds a field among
+    // them. Empty: that is not known.
+    template <class Place>
+    [[nodiscard]] static std::vector<size_t> partitioned_parts(const Shape& shape, size_t parts, Place at) {
+        if (parts == 1) return {0};  // A group lies on one partition, so this is it.
+        std::vector<size_t> result;
+        if (shape.key) result.push_back(at(*shape.key));
+        for (const FieldPath& further : shape.key_rest) result.push_back(at(further));
+        const bool known = std::all_of(result.begin(), result.end(), [&](size_t part) {
+            return part < parts;
+        });
+        if (!known) result.clear();
+        return result;
+    }
+    // Tables whose rows are the stream's results, once those are planned.
+    void plan_computed_tables(size_t stream);
+    // What lookups in a stream's table need to know of it.
+    struct Computed {
+        std::vector<Origin> origins;      // Where its rows come from.
+        size_t key_parts = 1;             // So many values make a row's key …
+        std::vector<size_t> partitioned;  // … and these, in this order, decide which shard has it.
+    };
+    void check_computed_key(const config::LookupStep& step, const Flow& flow, const Computed& table,
+                            const std::vector<std::optional<FieldPath>>& paths, bool by_record_key);
+    void find_one_by_one();
     // True when the stage is new, so that the steps after it are still to be planned.
     bool plan_aggregate(const config::AggregateStep& step, size_t step_index, Flow& flow, Node node);
     void plan_window_fields(const config::AggregateStep& step, StageId id, bool is_new, Shape& groups);
@@ -215,10 +242,11 @@ private:
     std::vector<std::unique_ptr<JoinColumns>> join_columns_;
     struct Lookup {
         size_t stream;
-        size_t table;  // Its source.
+        TableId table;
         Origin of;     // Where the records that are looked up come from.
     };
     std::vector<Lookup> lookups_;  // In tables that are not global.
+    std::map<TableId, Computed> computed_;
 };
 
 // How a step reads in explain and in the state hash, e.g. "filter status = 'PAID'".

@@ -225,6 +225,11 @@ bool Planner::plan_aggregate(const config::AggregateStep& step, size_t step_inde
     flow.unsettled = unsettled_results(step);
     flow.default_key.clear();
     for (expr::Slot slot = 0; slot < by_count; ++slot) flow.default_key.push_back(slot);
+    flow.partitioned = partitioned_parts(flow.shape, flow.default_key.size(), [&](const FieldPath& part) {
+        size_t at = 0;
+        while (at < by.fields.size() && by.fields[at].name != part.front()) ++at;
+        return at;
+    });
     if (is_new) plan_results(step, flow, std::move(having), after);
     return is_new;
 }

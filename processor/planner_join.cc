@@ -232,6 +232,8 @@ void Planner::plan_join(size_t index) {
     }
     for (size_t key = 0; key < match->equalities.size(); ++key)
         results.default_key.push_back(static_cast<expr::Slot>(key));
+    results.partitioned =
+        match->partitioned_by(flows, {Side::kLeft, Side::kRight}).value_or(std::vector<size_t>());
     const auto add_window = [&] {
         Stage& stage_of = graph_->stages[id];
         stage_of.window_start = frames_->new_slot(frame);

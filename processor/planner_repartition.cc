@@ -222,6 +222,9 @@ void Planner::plan_key_by(const config::KeyByStep& step, const config::Mark& mar
         const auto bound = frames_->bind(flow.shape, path);
         flow.default_key.push_back(std::get<expr::Scope::Binding>(bound).slot);
     }
+    flow.partitioned = partitioned_parts(flow.shape, paths.size(), [&](const FieldPath& part) {
+        return static_cast<size_t>(std::find(paths.begin(), paths.end(), part) - paths.begin());
+    });
 }
 
 std::vector<Feed> Planner::feeds_of(const std::vector<Origin>& origins) const {
@@ -296,7 +299,8 @@ void Planner::finish_stages() {
         Stage& stage = graph_->stages[id];
         settle_time(stage);
         stage.depth = depth_of(stage.feeds);
-        CoPartitioned together{stage.stream, {}, stage.join.has_value(), -1};
+        const auto why = stage.join ? CoPartitioned::Why::kJoins : CoPartitioned::Why::kGroups;
+        CoPartitioned together{stage.stream, {}, why, -1};
         const int64_t reach_ms = reach_of(stage);
         for (size_t id_of = 0; id_of < plan_->inputs.size(); ++id_of) {
             PlanInput& input = plan_->inputs[id_of];
@@ -309,14 +313,20 @@ void Planner::finish_stages() {
         if (together.inputs.size() > 1) plan_->co_partitioned.push_back(std::move(together));
     }
     for (const Lookup& lookup : lookups_) {
-        CoPartitioned together{lookup.stream, {}, false, -1};
-        const std::vector<Feed> fed = feeds_of({lookup.of});
+        CoPartitioned together{lookup.stream, {}, CoPartitioned::Why::kLooksUp, -1};
+        std::vector<Origin> origins{lookup.of};
+        const auto computed = computed_.find(lookup.table);
+        if (computed != computed_.end())
+            origins.insert(origins.end(), computed->second.origins.begin(), computed->second.origins.end());
+        const std::vector<Feed> fed = feeds_of(origins);
         for (size_t input = 0; input < plan_->inputs.size(); ++input) {
-            if (plan_->inputs[input].source == lookup.table) together.table = static_cast<int32_t>(input);
+            if (plan_->inputs[input].source == graph_->tables[lookup.table].source)
+                together.table = static_cast<int32_t>(input);
             if (feeds(fed, plan_->inputs[input].source))
                 together.inputs.push_back(static_cast<TopicId>(input));
         }
-        plan_->co_partitioned.push_back(std::move(together));
+        if (together.table >= 0 || together.inputs.size() > 1)
+            plan_->co_partitioned.push_back(std::move(together));
     }
 }
 
@@ -373,7 +383,8 @@ void Planner::finish_repartitions() {
     }
 }
 
-// Whether a route writes the record's own bytes or key, so that they have to travel; dead letters do.
+// Whether a route or a table writes the record's own bytes or key, so that they have to travel; dead letters
+// do.
 void Planner::settle_channel(const RepartitionPlan& repartition, Channel& channel) const {
     std::vector<NodeId> reached = channel.next;
     for (size_t at = 0; at < reached.size(); ++at) {
@@ -390,6 +401,8 @@ void Planner::settle_channel(const RepartitionPlan& repartition, Channel& channe
             reached.insert(reached.end(), input->late.begin(), input->late.end());
             channel.keeps_value = channel.keeps_value || input->whole.raw;
         }
+        if (const auto* store = std::get_if<StoreNode>(&node.operation))
+            channel.keeps_value = channel.keeps_value || store->row.raw;
         if (const auto* further = std::get_if<RepartitionNode>(&node.operation)) {
             const Channel& next = graph_->repartitions[further->repartition].channels[further->channel];
             channel.keeps_key = channel.keeps_key || next.keeps_key;

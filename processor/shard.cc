@@ -42,8 +42,9 @@ public:
         const int32_t repartition = plan_.graph->sources[partition.source].repartition;
         // What travelled of an internal topic's records has no headers to ask the source for.
         executor_.begin(sink, repartition < 0 ? &source : nullptr, wall_ms);
-        for (size_t first = 0; first < run.records.size(); first += kSliceRows) {
-            const auto records = run.records.subspan(first, std::min(kSliceRows, run.records.size() - first));
+        const size_t slice = plan_.graph->sources[partition.source].one_by_one ? 1 : kSliceRows;
+        for (size_t first = 0; first < run.records.size(); first += slice) {
+            const auto records = run.records.subspan(first, std::min(slice, run.records.size() - first));
             if (repartition < 0)
                 WEIR_TRY(readers_[partition.source]->read(executor_, index, records, source, wall_ms, sink));
             else

@@ -69,6 +69,22 @@ void Table::store(std::string_view key, MaybeBytes value, EventTime time, std::s
     changes.put(plan_.state_table, key, encoded_);
 }
 
+void Table::store(std::string_view key, MaybeBytes value) {
+    InputRecord record;
+    record.value = value;
+    const bool readable = decode(record);
+    WEIR_CHECK(readable, "a stream's result is not in its table's format");
+    store(key, value, kNoTime, restored_, 0);
+}
+
+bool Table::decode(const InputRecord& record) {
+    arena_.reset();
+    good_.clear();
+    errors_.clear();
+    decoder_.decode({&record, 1}, arena_, restored_, good_, errors_);
+    return !good_.empty();
+}
+
 // What lookups use of a record, into encoded_.
 void Table::encode(std::string_view key, std::string_view value, std::span<const Column> columns,
                    uint32_t row) {
@@ -180,11 +196,7 @@ Result<void> Table::restore(std::string_view key, std::string_view stored) {
     record.value = in.take(in.remaining());
     encoded_.clear();
     if (!version.deleted) {
-        arena_.reset();
-        good_.clear();
-        errors_.clear();
-        decoder_.decode({&record, 1}, arena_, restored_, good_, errors_);
-        if (good_.empty())
+        if (!decode(record))
             return Error{Code::kCorrupt, "a row of table '" + plan_.name + "': " + errors_.front().message};
         encode(key, record.value, restored_, 0);
     }

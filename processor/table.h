@@ -43,6 +43,8 @@ public:
     // `time`: from when on it does, with history.
     void store(std::string_view key, MaybeBytes value, EventTime time, std::span<const Column> columns,
                uint32_t row);
+    // The same of a stream's result: `value` is read as a record's.
+    void store(std::string_view key, MaybeBytes value);
     // The row's columns in the order of TablePlan::columns, encoded (stored_value.h); nullopt: there is none.
     // With history: of the version with the largest event time.
     [[nodiscard]] std::optional<std::string_view> find(std::string_view key) const;
@@ -95,6 +97,8 @@ private:
     void prune(std::string_view key, std::string_view versions);
     void sweep();
 
+    // Into row 0 of `restored_`; false: not readable, errors_ says why.
+    [[nodiscard]] bool decode(const InputRecord& record);
     void encode(std::string_view key, std::string_view value, std::span<const Column> columns, uint32_t row);
     void put(std::string_view key, std::string_view content);
     void erase(std::string_view key);
