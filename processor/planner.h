@@ -253,6 +253,7 @@ private:
 [[nodiscard]] std::string describe(const config::Step& step);
 [[nodiscard]] std::string describe(const config::Join& join);
 [[nodiscard]] std::string duration_text(int64_t milliseconds);  // "1m30s"
+[[nodiscard]] std::string list_of(const std::vector<config::Text>& texts);  // "a, b"
 
 // Fills the explain texts of the graph (explain.cc).
 void write_explain(const config::Pipeline& pipeline, const Plan& plan, Graph& graph);

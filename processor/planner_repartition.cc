@@ -12,12 +12,6 @@
 namespace weir::processor {
 namespace {
 
-std::string list_of(const std::vector<config::Text>& fields) {
-    std::string out;
-    for (const config::Text& field : fields) out += (out.empty() ? "" : ", ") + field.value;
-    return out;
-}
-
 bool feeds(const std::vector<Feed>& feeds, size_t source) {
     return std::any_of(feeds.begin(), feeds.end(), [&](const Feed& feed) { return feed.source == source; });
 }
