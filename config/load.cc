@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -80,6 +81,12 @@ public:
         each_part(root, "streams", [&](const Node& key, const Node& node) {
             pipeline.streams.push_back(read_stream(key, node, source_));
         });
+        const bool joins_tables =
+            std::any_of(pipeline.streams.begin(), pipeline.streams.end(),
+                        [](const Stream& stream) { return stream.join_tables.has_value(); });
+        if (root.is_map() && root.find("sources") == nullptr && !joins_tables)
+            diagnostics_.error("W0014", {1, 1, 1}, "the pipeline has no `sources`", "",
+                               "for example: `sources: {orders: {topic: orders}}`");
         if (const Node* tests = root.find("tests")) pipeline.tests = read_tests(*tests, source_);
         return pipeline;
     }

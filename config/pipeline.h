@@ -281,10 +281,19 @@ struct Join {
     [[nodiscard]] bool keeps_right() const { return kind == Kind::kRight || kind == Kind::kFull; }
 };
 
+// Two tables, row by row under their keys.
+struct TableJoin {
+    Text left;
+    Text right;
+    Join::Kind kind = Join::Kind::kInner;
+    Mark mark;
+};
+
 struct Stream {
     std::string name;
     std::vector<Text> from;  // Names of sources, streams, or "<stream>.late"; with a join left, then right.
     std::optional<Join> join;
+    std::optional<TableJoin> join_tables;  // Then `from` is empty.
     std::vector<Step> steps;
     std::vector<Route> to;  // First match wins; empty: feeds other streams only.
     Mark mark;

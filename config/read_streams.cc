@@ -26,6 +26,13 @@ public:
         });
         if (const Node* join = node.find("join"); join != nullptr && join->is_map())
             read_join(key_mark(node, "join"), *join, stream);
+        if (const Node* join = node.find("join_tables"); join != nullptr && join->is_map()) {
+            stream.join_tables.emplace();
+            stream.join_tables->mark = key_mark(node, "join_tables");
+            stream.join_tables->left = expression(*join, "left", source_).value_or(Text{});
+            stream.join_tables->right = expression(*join, "right", source_).value_or(Text{});
+            stream.join_tables->kind = join_kind(*join);
+        }
         for_each_item(node.find("steps"), [&](const Node& step) {
             if (!step.is_map()) return;  // Told by the field checks.
             for (size_t i = 0; i < step.items.size(); ++i)
@@ -50,14 +57,18 @@ private:
         };
         side("left", join.left);
         side("right", join.right);
-        const std::string& kind = scalar(node, "kind");
-        if (kind == "left") join.kind = Join::Kind::kLeft;
-        if (kind == "right") join.kind = Join::Kind::kRight;
-        if (kind == "full") join.kind = Join::Kind::kFull;
+        join.kind = join_kind(node);
         join.match = expression(node, "match", source_).value_or(Text{});
         read_join_times(node, join);
         read_duration(node, "grace", join.grace_ms);
         stream.join = std::move(join);
+    }
+
+    static Join::Kind join_kind(const Node& node) {
+        const std::string& kind = scalar(node, "kind");
+        if (kind == "left") return Join::Kind::kLeft;
+        if (kind == "right") return Join::Kind::kRight;
+        return kind == "full" ? Join::Kind::kFull : Join::Kind::kInner;
     }
 
     static void read_join_times(const Node& node, Join& join) {

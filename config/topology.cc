@@ -45,6 +45,7 @@ public:
             for (const Text& from : stream.from) check_input(from);
             check_routes(stream);
             if (stream.join) check_join(*stream.join);
+            if (stream.join_tables) check_table_join(*stream.join_tables);
             for (const Step& step : stream.steps) {
                 check_window(step);
                 check_lookup(step);
@@ -94,33 +95,59 @@ private:
         const std::string_view near = nearest(name, names);
         diagnostics_.error("W0050", from.mark, fmt::format("there is no source or stream `{}`", name),
                            names.empty() ? "" : fmt::format("valid: {}", fmt::join(names, ", ")),
-                           near.empty() ? "" : fmt::format("did you mean `{}{}`?", near, late ? kLate : ""));
+                           tables_.contains(name) ? "a table is looked up, or joined with another one by "
+                                                    "`join_tables`"
+                           : near.empty()         ? ""
+                                          : fmt::format("did you mean `{}{}`?", near, late ? kLate : ""));
     }
 
     void check_lookup(const Step& step) {
         const auto* const lookup = std::get_if<LookupStep>(&step.step);
-        if (lookup == nullptr || lookup->table.value.empty()) return;
-        if (tables_.contains(lookup->table.value)) {
-            looked_up_.insert(lookup->table.value);
-            const Table& table = *tables_.at(lookup->table.value);
-            if (lookup->as_of == LookupStep::AsOf::kEventTime && !table.history_ms)
-                diagnostics_.error("W0093", lookup->table.mark,
-                                   fmt::format("the table `{}` keeps only its latest rows", table.input.name),
-                                   "",
-                                   table.from ? "write the stream to a topic, and read that as a table with "
-                                                "a history"
-                                              : fmt::format("give it a history: `{}: {{…, history: 1h}}`",
-                                                            table.input.name));
-            return;
+        const Table* const table = lookup == nullptr ? nullptr : find_table(lookup->table);
+        if (table == nullptr || lookup->as_of != LookupStep::AsOf::kEventTime || table->history_ms) return;
+        diagnostics_.error(
+            "W0093", lookup->table.mark,
+            fmt::format("the table `{}` keeps only its latest rows", table->input.name), "",
+            table->from ? "write the stream to a topic, and read that as a table with a history"
+                        : fmt::format("give it a history: `{}: {{…, history: 1h}}`", table->input.name));
+    }
+
+    // A table that a step uses; null: there is none, which is told.
+    const Table* find_table(const Text& name) {
+        if (name.value.empty()) return nullptr;  // Told by the field checks.
+        if (const auto found = tables_.find(name.value); found != tables_.end()) {
+            used_tables_.insert(name.value);
+            return found->second;
         }
         std::vector<std::string_view> names;
         for (const auto& [key, table] : tables_) names.push_back(key);
-        const std::string_view near = nearest(lookup->table.value, names);
-        diagnostics_.error("W0090", lookup->table.mark,
-                           fmt::format("there is no table `{}`", lookup->table.value),
+        const std::string_view near = nearest(name.value, names);
+        diagnostics_.error("W0090", name.mark, fmt::format("there is no table `{}`", name.value),
                            names.empty() ? "" : fmt::format("valid: {}", fmt::join(names, ", ")),
                            near.empty() ? "tables stand under `tables:`, beside `sources:`"
                                         : fmt::format("did you mean `{}`?", near));
+        return nullptr;
+    }
+
+    void check_table_join(const TableJoin& join) {
+        for (const Text* side : {&join.left, &join.right}) {
+            const Table* const table = find_table(*side);
+            const auto refuse = [&](const std::string& message, const std::string& help) {
+                diagnostics_.error("W0233", side->mark, message, "", help);
+            };
+            if (table == nullptr) continue;
+            if (table->global)
+                refuse(fmt::format("every worker holds all of `{}`, so each would give the joined rows",
+                                   side->value),
+                       "look it up instead, or hold it by shard: a topic without `global`");
+            if (table->history_ms)
+                refuse(fmt::format("`{}` has a history, and its latest row may be an older record's",
+                                   side->value),
+                       "join a table without `history`");
+        }
+        if (!join.left.value.empty() && join.left.value == join.right.value)
+            diagnostics_.error("W0233", join.right.mark, "a table is not joined with itself",
+                               "the row of a key would only meet itself");
     }
 
     // A table's name is its own, and nothing else reads its topic: which of two readers a record is for could
@@ -305,6 +332,10 @@ private:
     static std::vector<const Text*> read_by(const Stream& stream) {
         std::vector<const Text*> reads;
         for (const Text& from : stream.from) reads.push_back(&from);
+        if (stream.join_tables) {
+            reads.push_back(&stream.join_tables->left);
+            reads.push_back(&stream.join_tables->right);
+        }
         for (const Step& step : stream.steps)
             if (const auto* const lookup = std::get_if<LookupStep>(&step.step))
                 reads.push_back(&lookup->table);
@@ -379,9 +410,9 @@ private:
                                  fmt::format("no stream reads the source `{}`", source.name));
         }
         for (const Table& table : pipeline_.tables) {
-            if (looked_up_.contains(table.input.name)) continue;
+            if (used_tables_.contains(table.input.name)) continue;
             diagnostics_.warning("W0092", table.input.mark,
-                                 fmt::format("no lookup uses the table `{}`", table.input.name), "",
+                                 fmt::format("no stream uses the table `{}`", table.input.name), "",
                                  "it is read and kept all the same");
         }
     }
@@ -443,7 +474,7 @@ private:
     std::map<std::string_view, const Source*> sources_;
     std::map<std::string_view, const Table*> tables_;
     std::map<std::string_view, const Stream*> streams_;
-    std::set<std::string_view> looked_up_;  // Tables.
+    std::set<std::string_view> used_tables_;
     std::set<std::string_view> late_;  // Streams whose late records are read.
 };
 

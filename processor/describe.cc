@@ -76,8 +76,14 @@ static std::string describe(const config::Emit& emit) {
     return "";
 }
 
+constexpr const char* kKinds[] = {"inner", "left", "right", "full"};
+
+std::string describe(const config::TableJoin& join) {
+    return fmt::format("{} join of tables {} and {} by their keys", kKinds[static_cast<size_t>(join.kind)],
+                       join.left.value, join.right.value);
+}
+
 std::string describe(const config::Join& join) {
-    constexpr const char* kKinds[] = {"inner", "left", "right", "full"};
     constexpr const char* kDirections[] = {"backward", "forward", "nearest"};
     std::string times;
     switch (join.by) {

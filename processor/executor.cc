@@ -164,15 +164,22 @@ Result<void> Executor::run_node(NodeId id, Rows rows) {
 }
 
 Result<void> Executor::filter(const Node& node, const FilterNode& filter, Scratch& scratch, Rows rows) {
-    const Batch& batch = batches_[node.frame];
+    Batch& batch = batches_[node.frame];
     scratch.columns.resize(1);
     const Column& condition = evaluate(filter.condition, batch, rows, scratch.columns[0]);
     scratch.rows.clear();
     uint64_t filtered = 0;
     for (const uint32_t row : rows) {
         const Value& value = condition[row];
+        if (filter.of_table && batch.results[row].op == Op::kTombstone) {
+            scratch.rows.push_back(row);
+            continue;
+        }
         if (value.type == Type::kBool || value.is_null()) [[likely]] {
             if (value.type == Type::kBool && value.boolean) {
+                scratch.rows.push_back(row);
+            } else if (filter.of_table) {  // What passed before is not known: readers may have it.
+                batch.results[row].op = Op::kTombstone;
                 scratch.rows.push_back(row);
             } else {
                 ++filtered;
@@ -199,13 +206,16 @@ Result<void> Executor::compute(const Node& node, const ComputeNode& compute, Scr
     scratch.rows.assign(rows.begin(), rows.end());
     const auto check = [&](expr::Slot slot) -> Result<void> {
         const Column& column = batch.columns[static_cast<size_t>(slot)];
-        const bool failed = std::any_of(scratch.rows.begin(), scratch.rows.end(),
-                                        [&](uint32_t row) { return column[row].is_error(); });
+        const auto fails = [&](uint32_t row) {
+            return column[row].is_error() &&
+                   !(compute.of_table && batch.results[row].op == Op::kTombstone);
+        };
+        const bool failed = std::any_of(scratch.rows.begin(), scratch.rows.end(), fails);
         if (!failed) [[likely]]
             return {};
         size_t kept = 0;
         for (const uint32_t row : scratch.rows) {
-            if (!column[row].is_error()) {
+            if (!fails(row)) {
                 scratch.rows[kept++] = row;
                 continue;
             }

@@ -93,6 +93,10 @@ private:
     [[nodiscard]] Result<void> store(const Node& node, const StoreNode& store, Scratch& scratch, Rows rows);
     [[nodiscard]] Result<void> store_results(const Node& node, const StoreNode& store, Scratch& scratch,
                                              Rows rows);
+    // `change` stores or deletes the table's row of `key`; its joins give what that makes of theirs.
+    template <class Change>
+    [[nodiscard]] Result<void> change_row(TableId table, std::string_view key, EventTime time, Change change);
+    [[nodiscard]] Result<void> join_row(NodeId join, std::string_view key, EventTime time, bool deleted);
     // Writes rows to an internal topic (repartition.cc).
     [[nodiscard]] Result<void> repartition(const Node& node, const RepartitionNode& enter, Scratch& scratch,
                                            Rows rows);

@@ -314,7 +314,8 @@ void explain_join(const config::Pipeline& pipeline, const Plan& plan, const Grap
 void explain_stream(const config::Pipeline& pipeline, const Plan& plan, const Graph& graph, size_t index,
                     std::string& out) {
     const config::Stream& stream = pipeline.streams[index];
-    out += fmt::format("stream {}\n  from {}\n", stream.name, list_of(stream.from));
+    out += fmt::format("stream {}\n  from {}\n", stream.name,
+                       stream.join_tables ? describe(*stream.join_tables) : list_of(stream.from));
     if (const Stage* stage = stage_of(graph, index, std::nullopt))
         explain_join(pipeline, plan, graph, *stage, out);
     for (size_t i = 0; i < stream.steps.size(); ++i) {
@@ -357,6 +358,9 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
         const config::Stream& stream = pipeline.streams[index];
         std::vector<std::string> from;
         for (const auto& text : stream.from) from.push_back(text.value);
+        if (stream.join_tables)
+            for (const config::Text* side : {&stream.join_tables->left, &stream.join_tables->right})
+                from.push_back("table " + side->value);
         std::vector<std::string> steps;
         for (size_t i = 0; i < stream.steps.size(); ++i) {
             const Stage* stage = stage_of(graph, index, i);
@@ -420,6 +424,11 @@ std::string explain_dot(const config::Pipeline& pipeline) {
     for (const config::Stream& stream : pipeline.streams) {
         std::string label = stream.name;
         if (stream.join) label += "\n" + describe(*stream.join);
+        if (stream.join_tables) {
+            label += "\n" + describe(*stream.join_tables);
+            for (const config::Text* side : {&stream.join_tables->left, &stream.join_tables->right})
+                out += fmt::format("  {} -> {};\n", quoted("table " + side->value), quoted(stream.name));
+        }
         for (const config::Step& step : stream.steps) label += "\n" + describe(step);
         out += fmt::format("  {} [shape=box,label={}];\n", quoted(stream.name), quoted(label));
         for (const config::Text& from : stream.from) {

@@ -100,6 +100,7 @@ struct TablePlan {
     std::optional<int64_t> history_ms;  // Rows have versions, which hold from their event times on.
     uint32_t state_table = 0;  // Of its rows in the shard's state; global tables are not stored.
     std::vector<expr::Slot> columns;  // That lookups use.
+    std::vector<NodeId> joins;        // TableJoinNodes that it is a side of.
 };
 
 // One arrival of rows in a stream.
@@ -108,6 +109,7 @@ struct EnterNode {};
 struct FilterNode {
     expr::Expression condition;
     Layout layout;  // Of a row that fails, here and below.
+    bool of_table = false;  // Rows of joined tables: one that does not pass is deleted.
 };
 
 // map and set: fills slots; rows whose value failed, also in `checked` slots, go to on_error.
@@ -115,6 +117,7 @@ struct ComputeNode {
     std::vector<std::pair<expr::Slot, expr::Expression>> outputs;
     std::vector<expr::Slot> checked;
     Layout layout;
+    bool of_table = false;  // Rows of joined tables: deletions have no values that could fail.
 };
 
 struct ExplodeNode {
@@ -140,6 +143,14 @@ struct StoreNode {
     Layout row;
 };
 
+// A row of either table changed: the joined row under its key, or its deletion.
+struct TableJoinNode {
+    std::array<TableId, 2> tables;  // Left, right.
+    config::Join::Kind kind = config::Join::Kind::kInner;
+    FrameId frame = 0;  // Of the joined rows …
+    expr::Slot key = 0;  // … and where their key is in it.
+};
+
 struct LookupNode {
     // A column of the table and where it goes in the rows' frame.
     struct Output {
@@ -153,6 +164,7 @@ struct LookupNode {
     config::LookupStep::Missing missing;
     std::vector<Output> outputs;  // What later steps use.
     Layout layout;
+    bool of_join = false;  // Fetches a side of joined tables: no row is no miss.
 };
 
 struct CallInput {
@@ -215,7 +227,7 @@ struct ExitNode {
 
 struct Node {
     std::variant<EnterNode, FilterNode, ComputeNode, ExplodeNode, LookupNode, AccumulateNode, LimitNode,
-                 JoinInputNode, StoreNode, RepartitionNode, ExitNode>
+                 JoinInputNode, StoreNode, TableJoinNode, RepartitionNode, ExitNode>
         operation;
     FrameId frame = 0;
     size_t stream = 0;

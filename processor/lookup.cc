@@ -11,9 +11,55 @@ Result<void> Executor::store(const Node& node, const StoreNode& store, Scratch& 
     Table& table = *tables_[store.table];
     for (const uint32_t row : rows) {
         const InputRecord& record = *batch.records[row];
-        table.store(record.key, record.value, batch.times[row], batch.columns, row);
+        WEIR_TRY(change_row(store.table, record.key, batch.times[row], [&] {
+            table.store(record.key, record.value, batch.times[row], batch.columns, row);
+        }));
     }
     return {};
+}
+
+template <class Change>
+Result<void> Executor::change_row(TableId table, std::string_view key, EventTime time, Change change) {
+    const std::vector<NodeId>& joins = graph_.tables[table].joins;
+    const bool was = !joins.empty() && tables_[table]->find(key);
+    change();
+    if (joins.empty()) return {};
+    const bool is = tables_[table]->find(key).has_value();
+    if (!was && !is) return {};
+    for (const NodeId id : joins) {
+        const auto& join = std::get<TableJoinNode>(graph_.nodes[id].operation);
+        const bool is_left = join.tables[0] == table;
+        const bool other = tables_[join.tables[is_left ? 1 : 0]]->find(key).has_value();
+        const auto shows = [&](bool mine) {
+            const bool left = is_left ? mine : other;
+            const bool right = is_left ? other : mine;
+            switch (join.kind) {
+                case config::Join::Kind::kInner: return left && right;
+                case config::Join::Kind::kLeft: return left;
+                case config::Join::Kind::kRight: return right;
+                case config::Join::Kind::kFull: return left || right;
+            }
+            return false;
+        };
+        if (shows(was) || shows(is)) WEIR_TRY(join_row(id, key, time, !shows(is)));
+    }
+    return {};
+}
+
+// The steps get at the sides by looking them up, so a row's way ends before another one changes.
+Result<void> Executor::join_row(NodeId id, std::string_view key, EventTime time, bool deleted) {
+    const Node& node = graph_.nodes[id];
+    const auto& join = std::get<TableJoinNode>(node.operation);
+    Batch& batch = begin_nested_slice(join.frame, 1);
+    for (const expr::Slot slot : graph_.frames[join.frame].null_slots)
+        batch.columns[static_cast<size_t>(slot)][0] = Value::null();
+    batch.columns[static_cast<size_t>(join.key)][0] = Value::of_text(key);
+    batch.records[0] = nullptr;
+    batch.times[0] = time;
+    batch.results.assign(1, {Reason::kUpdate, deleted ? Op::kTombstone : Op::kNone, kNoTime, 1});
+    ++counters_.streams[node.stream].derived;
+    constexpr uint32_t kRow = 0;
+    return run(node.next, {&kRow, 1});
 }
 
 // A result is a row as if it had been written to a topic and read from there; the counters of the table's
@@ -55,7 +101,7 @@ Result<void> Executor::store_results(const Node& node, const StoreNode& store, S
             continue;
         }
         ++counters.delivered;
-        table.store(key, value);
+        WEIR_TRY(change_row(store.table, key, batch.times[row], [&] { table.store(key, value); }));
     }
     return {};
 }
@@ -88,7 +134,7 @@ Result<void> Executor::lookup(const Node& node, const LookupNode& lookup, Scratc
             const std::string_view key = encode_key(keys, row, scratch.texts[0]);
             found = lookup.as_of_event_time ? table.find(key, batch.times[row]) : table.find(key);
         }
-        if (!found) {
+        if (!found && !lookup.of_join) {
             ++counters.lookups_missed;
             if (lookup.missing == config::LookupStep::Missing::kDrop) {
                 ++counters.filtered;

@@ -114,6 +114,7 @@ std::string state_hash(const config::Pipeline& pipeline, const Graph& graph) {
         std::string out;
         put_bytes(out, stream.name);
         for (const config::Text& from : stream.from) put_bytes(out, from.value);
+        if (stream.join_tables) put_bytes(out, describe(*stream.join_tables));
         for (const config::Step& step : stream.steps) put_bytes(out, describe(step));
         parts.push_back("through" + out);
     }

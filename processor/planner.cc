@@ -181,16 +181,21 @@ std::vector<size_t> Planner::order_streams() {
     };
     const auto visit = [&](const auto& self, size_t at) -> void {
         marks[at] = Mark::kOpen;
-        // A circle through a lookup is told by the checks of the file.
-        for (const config::Step& step : pipeline_.streams[at].steps) {
-            const auto* const lookup = std::get_if<config::LookupStep>(&step.step);
-            if (lookup == nullptr) continue;
+        // A circle through a table is told by the checks of the file.
+        const auto visit_table = [&](const std::string& name) {
             for (const config::Table& table : pipeline_.tables) {
-                if (!table.from || table.input.name != lookup->table.value) continue;
+                if (!table.from || table.input.name != name) continue;
                 const size_t found = stream_named(table.from->value);
                 if (found < marks.size() && marks[found] == Mark::kNew) self(self, found);
             }
+        };
+        if (const auto& join = pipeline_.streams[at].join_tables) {
+            visit_table(join->left.value);
+            visit_table(join->right.value);
         }
+        for (const config::Step& step : pipeline_.streams[at].steps)
+            if (const auto* const lookup = std::get_if<config::LookupStep>(&step.step))
+                visit_table(lookup->table.value);
         for (const config::Text& from : pipeline_.streams[at].from) {
             std::string name = from.value;
             const bool is_source =
@@ -280,10 +285,8 @@ void Planner::enter(size_t stream, Flow& flow) {
 
 void Planner::plan_stream(size_t index) {
     const config::Stream& stream = pipeline_.streams[index];
-    if (stream.join) {
-        plan_join(index);
-        return;
-    }
+    if (stream.join) return plan_join(index);
+    if (stream.join_tables) return plan_table_join(index);
     for (const config::Text& from : stream.from) {
         for (Flow& flow : flows_of(from)) {
             enter(index, flow);
@@ -298,6 +301,7 @@ void Planner::plan_steps(size_t index, size_t first_step, Flow flow) {
     node.stream = index;
     for (size_t i = first_step; i < stream.steps.size(); ++i) {
         const config::Step& step = stream.steps[i];
+        if (!check_after_table_join(step, flow)) return;
         node.frame = flow.shape.frame;
         node.step = "streams." + stream.name + ".steps[" + std::to_string(i) + "]." + step_kind(step);
         add_meaning(flow, describe(step));
@@ -338,7 +342,7 @@ void Planner::plan_filter(const config::FilterStep& step, Flow& flow, Node node)
                            std::string("a condition is boolean, this is ") + type_name(*type));
         return;
     }
-    node.operation = FilterNode{std::move(*condition), flow.shape.layout()};
+    node.operation = FilterNode{std::move(*condition), failed_layout(flow), flow.of_table};
     append(flow, std::move(node));
 }
 
@@ -360,7 +364,8 @@ std::optional<ShapeField> Planner::plan_value(const config::NamedExpression& nam
 
 void Planner::plan_map(const config::MapStep& step, Flow& flow, Node node) {
     ComputeNode compute;
-    compute.layout = flow.shape.layout();
+    compute.layout = failed_layout(flow);
+    compute.of_table = flow.of_table;
     Shape shape;
     shape.frame = flow.shape.frame;
     shape.key_lost = flow.shape.key ? "the map does not keep field '" + join_path(*flow.shape.key) + "'"
@@ -405,7 +410,8 @@ void Planner::plan_set(const config::SetStep& step, const config::Mark& mark, Fl
         return;
     }
     ComputeNode compute;
-    compute.layout = flow.shape.layout();
+    compute.layout = failed_layout(flow);
+    compute.of_table = flow.of_table;
     Shape shape = flow.shape;
     for (const config::NamedExpression& named :
          step.fields) {  // All read the record as it was before the step.
@@ -485,6 +491,12 @@ void Planner::plan_exit(const config::Stream& stream, Flow& flow, Node node) {
     exit.default_key = flow.default_key;
     exit.late = flow.late;
     for (const config::Route& route : stream.to) {
+        if (flow.of_table && (route.when || route.key || route.partition || !route.headers.empty()))
+            diagnostics_.error("W0234", route.mark,
+                               "joined tables are written as they are: a deletion has nothing but its key",
+                               "",
+                               "leave out `when`, `key`, `partition` and `headers`; a filter deletes what "
+                               "does not pass");
         RoutePlan plan;
         plan.output = output(route.topic, route.file);
         ShapeScope scope(*frames_, flow.shape);
@@ -522,7 +534,8 @@ void Planner::warn_unused() {
 }
 
 const config::Source& Planner::source_of(const Flow& flow) const {
-    return pipeline_.sources[flow.first_source];
+    static const config::Source kNone;  // Joined tables need no source.
+    return flow.first_source < pipeline_.sources.size() ? pipeline_.sources[flow.first_source] : kNone;
 }
 
 std::optional<expr::Expression> Planner::compile_expression(const config::Text& text, expr::Scope& scope) {

@@ -57,6 +57,7 @@ private:
         std::vector<expr::Slot> default_key;
         std::vector<size_t> partitioned;  // Which of them, in this order, its rows are partitioned by.
         bool late = false;      // Rows that came too late for a step.
+        bool of_table = false;  // Rows of joined tables, and their deletions.
         std::string unsettled;  // Why no step that keeps state can read them; empty: it can.
         uint64_t meaning = 0;   // Hash of the source's name and of the steps up to here.
     };
@@ -184,6 +185,12 @@ private:
 
     class JoinColumns;
     void plan_join(size_t stream);
+    class TableJoinNames;
+    void plan_table_join(size_t stream);
+    // How a row that fails is written; of joined tables with both sides, where somebody keeps it.
+    [[nodiscard]] Layout failed_layout(const Flow& flow);
+    // Whether the step may follow joined tables; told where not.
+    bool check_after_table_join(const config::Step& step, const Flow& flow);
     // `match`, cut into the join key and conditions on pairs.
     struct MatchPlan {
         // One side of an equality, as one flow has it.
@@ -240,10 +247,12 @@ private:
     std::vector<std::vector<Origin>> repartition_origins_;          // By repartition.
     std::vector<std::vector<Origin>> repartition_sizes_;  // What its topic is as wide as; none: these.
     std::vector<std::unique_ptr<JoinColumns>> join_columns_;
+    std::vector<std::unique_ptr<JoinNames>> table_join_names_;
     struct Lookup {
         size_t stream;
         TableId table;
         Origin of;     // Where the records that are looked up come from.
+        bool joins = false;  // They are another table's, which is joined with it.
     };
     std::vector<Lookup> lookups_;  // In tables that are not global.
     std::map<TableId, Computed> computed_;
@@ -252,6 +261,7 @@ private:
 // How a step reads in explain and in the state hash, e.g. "filter status = 'PAID'".
 [[nodiscard]] std::string describe(const config::Step& step);
 [[nodiscard]] std::string describe(const config::Join& join);
+[[nodiscard]] std::string describe(const config::TableJoin& join);
 [[nodiscard]] std::string duration_text(int64_t milliseconds);  // "1m30s"
 [[nodiscard]] std::string list_of(const std::vector<config::Text>& texts);  // "a, b"
 

@@ -140,6 +140,11 @@ void Planner::plan_join(size_t index) {
         flows[side] = flows_of(stream.from.at(side));
         for (Flow& flow : flows[side]) {
             enter(index, flow);
+            if (flow.of_table) {
+                diagnostics_.error("W0234", rule.mark, "a join in time cannot read joined tables", "",
+                                   "let a table read them, and look it up");
+                continue;
+            }
             if (!flow.unsettled.empty())
                 diagnostics_.error("W0220", rule.mark,
                                    "a join cannot read an aggregate that " + flow.unsettled, "",

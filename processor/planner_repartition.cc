@@ -307,16 +307,17 @@ void Planner::finish_stages() {
         if (together.inputs.size() > 1) plan_->co_partitioned.push_back(std::move(together));
     }
     for (const Lookup& lookup : lookups_) {
-        CoPartitioned together{lookup.stream, {}, CoPartitioned::Why::kLooksUp, -1};
+        using Why = CoPartitioned::Why;
+        CoPartitioned together{lookup.stream, {}, lookup.joins ? Why::kJoins : Why::kLooksUp, -1};
         std::vector<Origin> origins{lookup.of};
         const auto computed = computed_.find(lookup.table);
         if (computed != computed_.end())
             origins.insert(origins.end(), computed->second.origins.begin(), computed->second.origins.end());
         const std::vector<Feed> fed = feeds_of(origins);
         for (size_t input = 0; input < plan_->inputs.size(); ++input) {
-            if (plan_->inputs[input].source == graph_->tables[lookup.table].source)
-                together.table = static_cast<int32_t>(input);
-            if (feeds(fed, plan_->inputs[input].source))
+            const bool is_table = plan_->inputs[input].source == graph_->tables[lookup.table].source;
+            if (is_table && !lookup.joins) together.table = static_cast<int32_t>(input);
+            if ((is_table && lookup.joins) || feeds(fed, plan_->inputs[input].source))
                 together.inputs.push_back(static_cast<TopicId>(input));
         }
         if (together.table >= 0 || together.inputs.size() > 1)

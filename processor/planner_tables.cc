@@ -209,8 +209,10 @@ void Planner::find_one_by_one() {
             known[id] = true;
             const Node& node = graph_->nodes[id];
             add(node.next);
-            if (const auto* store = std::get_if<StoreNode>(&node.operation))
+            if (const auto* store = std::get_if<StoreNode>(&node.operation)) {
                 stored[store->table] = graph_->tables[store->table].computed;
+                add(graph_->tables[store->table].joins);
+            }
             if (const auto* lookup = std::get_if<LookupNode>(&node.operation)) found[lookup->table] = true;
             if (const auto* input = std::get_if<AccumulateNode>(&node.operation)) {
                 add(input->late);

@@ -155,5 +155,65 @@ ORDER BY r.id)");
     MESSAGE(expected.size() << " records compared");
 }
 
+// The content of a join's compacted topic is PostgreSQL's join of the tables' content.
+TEST_CASE("joined tables are PostgreSQL's joins") {
+    const char* const given = std::getenv("WEIR_TEST_SEED");
+    const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : 1;
+    MESSAGE("replay: WEIR_TEST_SEED=" << seed << " lookup_pg_test");
+    std::mt19937_64 random(seed);
+    const auto below = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); };
+    constexpr const char* kKinds[] = {"inner", "left", "right", "full"};
+    std::string yaml =
+        "name: p\nkafka: {bootstrap.servers: b}\ntables:\n  l: {topic: l}\n  r: {topic: r}\nstreams:\n";
+    for (const std::string kind : kKinds)
+        yaml += "  " + kind + ":\n    join_tables: {left: l, right: r, kind: " + kind +
+                "}\n    steps:\n"
+                "      - map: {line: \"concat(_key, '|', l.n, '|', r.n * 2, '|', l.n + r.n)\"}\n" +
+                "      - filter: line NOT LIKE '%7%'\n    to: " + kind + "\n";
+    World world(yaml);
+    std::map<std::string, std::map<std::string, std::string>> content;  // By table: key, number.
+    for (int change = 0; change < 4'000; ++change) {
+        const std::string table = below(2) == 0 ? "l" : "r";
+        const std::string key = std::to_string(below(200));
+        if (below(3) == 0) {
+            content[table].erase(key);
+            REQUIRE(world.in(table, {Record{key, std::nullopt, 0, {}}}).ok());
+            continue;
+        }
+        std::string n = std::to_string(below(1000)) + "." + std::to_string(below(9));
+        if (below(9) == 0) n = "null";
+        content[table][key] = n;
+        REQUIRE(world.in(table, {Record{key, "{\"n\":" + n + "}", 0, {}}}).ok());
+    }
+    Postgres postgres;
+    const auto values = [&](const std::string& table) {
+        std::string out;
+        for (const auto& [key, n] : content[table])
+            out += (out.empty() ? "('" : ",('") + key + "'," + n + "::numeric)";
+        return table + " AS (SELECT * FROM (VALUES " + out + ") AS v(key, n))";
+    };
+    for (const std::string kind : kKinds) {
+        CAPTURE(kind);
+        std::map<std::string, std::string> compacted;
+        for (const Output& output : world.sink.outputs) {
+            if (output.topic != kind) continue;
+            if (output.value == "<null>")
+                compacted.erase(output.key);
+            else
+                compacted[output.key] = output.value;
+        }
+        std::vector<std::string> lines;
+        for (const auto& [key, line] : compacted) lines.push_back(line);
+        std::sort(lines.begin(), lines.end());
+        const auto expected = postgres.query(
+            "WITH " + values("l") + ", " + values("r") +
+            ", joined AS (SELECT concat(key, '|', l.n, '|', r.n * 2, '|', l.n + r.n) AS line FROM l " + kind +
+            " JOIN r USING (key)) SELECT concat('{\"line\":\"', line, '\"}') AS row FROM joined "
+            "WHERE line NOT LIKE '%7%' ORDER BY 1");
+        CHECK(expected.size() > 20);
+        CHECK(lines == expected);
+    }
+}
+
 }  // namespace
 }  // namespace weir::processor
