@@ -93,7 +93,8 @@ private:
     [[nodiscard]] Result<void> store(const Node& node, const StoreNode& store, Scratch& scratch, Rows rows);
     [[nodiscard]] Result<void> store_results(const Node& node, const StoreNode& store, Scratch& scratch,
                                              Rows rows);
-    // `change` stores or deletes the table's row of `key`; its joins give what that makes of theirs.
+    // `change` stores or deletes the table's row of `key`, and says whether it did; the table's joins give
+    // what that makes of their rows.
     template <class Change>
     [[nodiscard]] Result<void> change_row(TableId table, std::string_view key, EventTime time, Change change);
     [[nodiscard]] Result<void> join_row(NodeId join, std::string_view key, EventTime time, bool deleted);

@@ -13,6 +13,7 @@ Result<void> Executor::store(const Node& node, const StoreNode& store, Scratch& 
         const InputRecord& record = *batch.records[row];
         WEIR_TRY(change_row(store.table, record.key, batch.times[row], [&] {
             table.store(record.key, record.value, batch.times[row], batch.columns, row);
+            return true;
         }));
     }
     return {};
@@ -22,8 +23,7 @@ template <class Change>
 Result<void> Executor::change_row(TableId table, std::string_view key, EventTime time, Change change) {
     const std::vector<NodeId>& joins = graph_.tables[table].joins;
     const bool was = !joins.empty() && tables_[table]->find(key);
-    change();
-    if (joins.empty()) return {};
+    if (!change() || joins.empty()) return {};
     const bool is = tables_[table]->find(key).has_value();
     if (!was && !is) return {};
     for (const NodeId id : joins) {
@@ -85,23 +85,29 @@ Result<void> Executor::store_results(const Node& node, const StoreNode& store, S
         if (!deleted) value = encode_value(store.row, batch, row, scratch.texts[1]);
         ++counters.records;
         counters.bytes += key.size() + value.size();
-        if (key.data() == nullptr) {
-            ++counters.decode_errors;
-            FailedRecord failed;
-            if (batch.results.empty()) failed.record = batch.records[row];
-            if (failed.record != nullptr) failed.partition = watermarks_.partitions()[batch.partition].id;
-            failed.value = value;
-            failed.timestamp_ms = batch.times[row];
-            failed.error = ErrorName::kDecodeFailed;
-            failed.stream = plan_.stream_names[node.stream];
-            failed.step = node.step;
-            failed.message = "its key is NULL, so nothing could find the row";
-            WEIR_TRY(dead_letters_.reject(graph_.on_decode_error, failed, source_, *sink_,
-                                          counters.dead_lettered, counters.skipped));
+        std::string_view wrong = "its key is NULL, so nothing could find the row";
+        if (key.data() != nullptr)
+            WEIR_TRY(change_row(store.table, key, batch.times[row], [&] {
+                wrong = table.store(key, value);
+                return wrong.empty();
+            }));
+        if (wrong.empty()) {
+            ++counters.delivered;
             continue;
         }
-        ++counters.delivered;
-        WEIR_TRY(change_row(store.table, key, batch.times[row], [&] { table.store(key, value); }));
+        ++counters.decode_errors;
+        FailedRecord failed;
+        if (batch.results.empty()) failed.record = batch.records[row];
+        if (failed.record != nullptr) failed.partition = watermarks_.partitions()[batch.partition].id;
+        failed.key = key;
+        failed.value = value;
+        failed.timestamp_ms = batch.times[row];
+        failed.error = ErrorName::kDecodeFailed;
+        failed.stream = plan_.stream_names[node.stream];
+        failed.step = node.step;
+        failed.message = wrong;
+        WEIR_TRY(dead_letters_.reject(graph_.on_decode_error, failed, source_, *sink_,
+                                      counters.dead_lettered, counters.skipped));
     }
     return {};
 }

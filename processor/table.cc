@@ -69,12 +69,12 @@ void Table::store(std::string_view key, MaybeBytes value, EventTime time, std::s
     changes.put(plan_.state_table, key, encoded_);
 }
 
-void Table::store(std::string_view key, MaybeBytes value) {
+std::string_view Table::store(std::string_view key, MaybeBytes value) {
     InputRecord record;
     record.value = value;
-    const bool readable = decode(record);
-    WEIR_CHECK(readable, "a stream's result is not in its table's format");
+    if (!decode(record)) return errors_.front().message;
     store(key, value, kNoTime, restored_, 0);
+    return {};
 }
 
 bool Table::decode(const InputRecord& record) {

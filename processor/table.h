@@ -43,8 +43,8 @@ public:
     // `time`: from when on it does, with history.
     void store(std::string_view key, MaybeBytes value, EventTime time, std::span<const Column> columns,
                uint32_t row);
-    // The same of a stream's result: `value` is read as a record's.
-    void store(std::string_view key, MaybeBytes value);
+    // The same of a stream's result: `value` is read as a record's. Why it is not readable; empty: it is.
+    [[nodiscard]] std::string_view store(std::string_view key, MaybeBytes value);
     // The row's columns in the order of TablePlan::columns, encoded (stored_value.h); nullopt: there is none.
     // With history: of the version with the largest event time.
     [[nodiscard]] std::optional<std::string_view> find(std::string_view key) const;

@@ -63,6 +63,31 @@ TEST_CASE("results that cannot be found by their key are no table") {
                    "its inputs have different keys"));
 }
 
+// As if it had been written to a topic: what cannot be read from there is no row.
+TEST_CASE("a result without a key, or that is no JSON, goes to on_error") {
+    World world(R"(
+name: p
+kafka: {bootstrap.servers: b}
+on_error: {dead_letter: dlq}
+sources:
+  s: {topic: s, keyed_by: who}
+tables:
+  rows: {from: x}
+streams:
+  x: {from: s, steps: [{map: {k: _key, n: n}}]}
+  y: {from: s, steps: [{lookup: {table: rows, by: _key}}, {map: {n: rows.n}}], to: out}
+)");
+    REQUIRE(world.in("s", "a", R"({"n":1})").ok());
+    REQUIRE(world.in("s", "\xff", R"({"n":2})").ok());
+    REQUIRE(world.in("s", {Record{std::nullopt, R"({"n":3})", 0, {}}}).ok());
+    CHECK(world.lines() == std::vector<std::string>{"out a {\"n\":1}", "dlq \xff {\"n\":2}",
+                                                    "out \xff {\"n\":null}", "dlq <null> {\"n\":3}",
+                                                    "out <null> {\"n\":null}"});
+    CHECK(world.sink.outputs[1].headers.at("weir.step") == "tables.rows");
+    CHECK(world.counters.sources[1].dead_lettered == 2);
+    CHECK(world.imbalance() == "");
+}
+
 // What the pipeline below gives, record by record.
 class Model {
 public:
