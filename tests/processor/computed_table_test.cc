@@ -63,6 +63,37 @@ TEST_CASE("results that cannot be found by their key are no table") {
                    "its inputs have different keys"));
 }
 
+TEST_CASE("records that a step holds back are rows when they are given") {
+    World world(R"(
+name: p
+kafka: {bootstrap.servers: b}
+sources:
+  s: {topic: s, keyed_by: who, timestamp: t, watermark: 0s}
+  r: {topic: r, keyed_by: who}
+tables:
+  rows: {from: x}
+streams:
+  x: {from: s, steps: [{dedupe: {by: who, within: 10s, keep: last}}]}
+  y: {from: r, steps: [{lookup: {table: rows, by: who}}, {map: {n: rows.n, row: rows}}], to: out}
+)");
+    const auto in = [&](const std::string& who, int64_t t, int64_t n) {
+        const std::string value = R"({"who":")" + who + R"(","t":)" + std::to_string(t) + R"(,"n":)" +
+                                  std::to_string(n) + "}";
+        REQUIRE(world.in("s", who, value).ok());
+    };
+    const auto look = [&] { REQUIRE(world.in("r", "a", R"({"who":"a"})").ok()); };
+    in("a", 1000, 1);
+    in("a", 2000, 2);
+    look();
+    in("b", 30000, 3);
+    look();
+    world.epoch();
+    world.crash();
+    look();
+    const std::string row = R"(out a {"n":2,"row":{"who":"a","t":2000,"n":2}})";
+    CHECK(world.lines() == std::vector<std::string>{R"(out a {"n":null,"row":null})", row, row});
+}
+
 // As if it had been written to a topic: what cannot be read from there is no row.
 TEST_CASE("a result without a key, or that is no JSON, goes to on_error") {
     World world(R"(
