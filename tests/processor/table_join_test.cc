@@ -38,6 +38,19 @@ TEST_CASE("joined tables need no source, and may be filtered, mapped, read and j
     CHECK(contains(errors_of("streams:\n  s: {from: x, to: y}\n"), "the pipeline has no `sources`"));
 }
 
+TEST_CASE("topics of joined tables, and of lookups in them, need equally many partitions") {
+    const auto plan = plan_of(
+        "name: p\nkafka: {bootstrap.servers: b}\nsources:\n  s: {topic: s}\n"
+        "tables:\n  l: {topic: l}\n  r: {topic: r}\n  t: {from: j}\n"
+        "streams:\n  j: {join_tables: {left: l, right: r}}\n"
+        "  k: {from: s, steps: [{lookup: {table: t, by: _key}}, {map: {v: t.l.v}}], to: out}\n");
+    REQUIRE(plan->co_partitioned.size() == 2);
+    CHECK(plan->co_partitioned[0].why == CoPartitioned::Why::kJoins);
+    CHECK(plan->co_partitioned[0].inputs == std::vector<TopicId>{TopicId{1}, TopicId{2}});
+    CHECK(plan->co_partitioned[1].why == CoPartitioned::Why::kLooksUp);
+    CHECK(plan->co_partitioned[1].inputs == std::vector<TopicId>{TopicId{0}, TopicId{1}});
+}
+
 TEST_CASE("steps that could not take back what a row came to are refused after joined tables") {
     for (const std::string step :
          {"aggregate: {by: _key, window: none, emit: on_update, fields: {n: count(*)}}",
