@@ -66,7 +66,7 @@ public:
         WEIR_ASSIGN(Shard* const shard, find(id));
         return shard->apply_put(table, key, value);
     }
-    Result<void> delta(ShardId id, std::string_view delta) override {
+    Result<void> delta(ShardId id, const CommitId&, std::string_view delta) override {
         WEIR_ASSIGN(Shard* const shard, find(id));
         return shard->apply(delta);
     }

@@ -149,13 +149,18 @@ Result<SnapshotRef> merge_shard(const ShardHistory& history, Directory& target, 
                                 const CommitId& id, const ShardProgress& progress,
                                 const std::atomic<bool>* stop) {
     ChangeSet changes;
+    const auto is_stored = [&](uint32_t table) {
+        return std::any_of(history.stored_tables.begin(), history.stored_tables.end(),
+                           [&](const StoredTable& stored) { return stored.table == table; });
+    };
     WEIR_TRY(read_epochs(*history.directory, history.segments, history.last_open, history.epochs,
                          [&](const EpochRecord& epoch) -> Result<void> {
                              for (const ShardEpoch& shard : epoch.shards) {
                                  if (shard.progress.shard != history.shard) continue;
                                  DeltaReader delta(shard.delta);
                                  StateOp op;
-                                 while (delta.next(op)) changes.apply(op);
+                                 while (delta.next(op))
+                                     if (!is_stored(op.table)) changes.apply(op);
                              }
                              return {};
                          }));

@@ -175,7 +175,7 @@ Result<void> replay_slot(Directory& directory, const SlotImage& image, const Com
         if (epoch.id != image.epochs[seen].id) return corrupt(directory, "the log changed while it was read");
         ++seen;
         for (const ShardEpoch& shard : epoch.shards)
-            WEIR_TRY(visitor.delta(shard.progress.shard, shard.delta));
+            WEIR_TRY(visitor.delta(shard.progress.shard, epoch.id, shard.delta));
         return {};
     };
     WEIR_TRY(read_epochs(directory, segments, true, kept, visit_epoch));

@@ -180,6 +180,7 @@ void SlotStore::committed() {
 }
 
 bool SlotStore::snapshot_due() {
+    if (!options_.row_stores.empty() && !rows_applied_) return false;
     uint64_t closed_bytes = 0;
     uint64_t snapshot_bytes = 0;
     {
@@ -199,6 +200,7 @@ bool SlotStore::snapshot_due() {
 }
 
 Result<void> SlotStore::snapshot() {
+    if (!options_.row_stores.empty() && !rows_applied_) return {};
     std::vector<SegmentRef> closed;
     {
         const std::lock_guard lock(mutex_);
@@ -221,6 +223,8 @@ Result<void> SlotStore::merge(const std::vector<SegmentRef>& covered) {
         const std::lock_guard lock(mutex_);
         base = current_;
     }
+    // A segment is closed after its epochs were applied: the stores need it no more once they are flushed.
+    for (RowStore* const store : options_.row_stores) WEIR_TRY(store->flush());
     // What the covered segments say last about every shard, and about the slot.
     std::map<ShardId, ShardProgress> progress;
     for (const SnapshotRef& snapshot : base.snapshots) progress[snapshot.progress.shard] = snapshot.progress;
@@ -240,7 +244,8 @@ Result<void> SlotStore::merge(const std::vector<SegmentRef>& covered) {
             std::find_if(base.snapshots.begin(), base.snapshots.end(),
                          [&](const SnapshotRef& candidate) { return candidate.progress.shard == shard; });
         const ShardHistory history{
-            &directory_, old == base.snapshots.end() ? nullptr : &*old, covered, false, SIZE_MAX, shard};
+            &directory_, old == base.snapshots.end() ? nullptr : &*old, covered, false, SIZE_MAX, shard,
+            options_.stored_tables};
         const std::string name = snapshot_name(covered.back().number, shard);
         auto merged = merge_shard(history, directory_, name, id, shard_progress, &stopping_);
         if (!merged.ok()) {

@@ -30,6 +30,7 @@
 #include "state/delta.h"
 #include "state/epoch_record.h"
 #include "state/file.h"
+#include "state/row_store.h"
 #include "state/wal.h"
 
 namespace weir::state {
@@ -112,7 +113,8 @@ public:
     [[nodiscard]] virtual Result<void> entry(ShardId shard, uint32_t table, std::string_view key,
                                              std::string_view value) = 0;
     // One epoch's changes of a shard (state/delta.h).
-    [[nodiscard]] virtual Result<void> delta(ShardId shard, std::string_view delta) = 0;
+    [[nodiscard]] virtual Result<void> delta(ShardId shard, const CommitId& epoch,
+                                             std::string_view delta) = 0;
 };
 
 // Hands out the state after `upto`: every shard's snapshot in ascending order of (table, key), then the
@@ -129,6 +131,8 @@ struct SlotOptions {
     uint64_t snapshot_after_bytes_max = 256u << 20;
     uint64_t grow_bytes = kWalGrowBytes;  // Segments are preallocated in steps of this.
     Snapshotter* snapshotter = nullptr;   // Null: the owner calls snapshot() itself.
+    std::vector<StoredTable> stored_tables;  // Snapshots leave them out: their rows are in …
+    std::vector<RowStore*> row_stores;       // … these, which outlive the store.
 };
 
 struct SlotStats {
@@ -165,12 +169,15 @@ public:
     // The appended epoch counts. The next reserve() may then close the segment, so that closed segments hold
     // only committed epochs.
     void committed();
+    // With row stores: everything committed has been applied to them. Before the next reserve(). Until the
+    // first call no snapshot is made, and so no log is deleted that they may lack.
+    void rows_applied() { rows_applied_ = true; }
 
     // True when closed segments are due to be merged: by their size, or because the disk would have no room
     // for their snapshot later. Looks at the disk. Any thread.
     [[nodiscard]] bool snapshot_due();
-    // Merges closed segments into new snapshots, if there are any, and deletes what they cover. The worker
-    // never waits for it. An Error leaves everything as it was. One thread at a time.
+    // Merges closed segments into new snapshots, if there are any, flushes the row stores, and deletes what
+    // they cover. The worker never waits for it. An Error leaves everything as it was. One thread at a time.
     [[nodiscard]] Result<void> snapshot();
 
     [[nodiscard]] SlotStats stats() const;  // Any thread.
@@ -189,6 +196,7 @@ private:
     enum class Phase : uint8_t { kIdle, kAppended, kSynced } phase_ = Phase::kIdle;
     CommitId last_;  // Of the log; empty: it holds no epoch yet.
     std::atomic<bool> stopping_{false};
+    std::atomic<bool> rows_applied_{false};
     std::atomic<bool> space_short_{false};  // As of the latest snapshot_due().
     bool switch_failed_ = false;  // Belongs to the thread that makes snapshots.
 

@@ -85,14 +85,15 @@ Result<void> StateDirectory::create(Manifest manifest) {
     return open_slots();
 }
 
-Result<void> StateDirectory::relayout(Manifest manifest, std::span<const NewSlot> slots, int64_t wall_ms) {
+Result<void> StateDirectory::relayout(Manifest manifest, std::span<const NewSlot> slots, int64_t wall_ms,
+                                      std::span<const StoredTable> stored_tables) {
     WEIR_CHECK(manifest_ && !slots.empty());
     manifest.layout = manifest_->layout + 1;
     manifest.slots = static_cast<int32_t>(slots.size());
     for (size_t i = 0; i < slots.size(); ++i) {
         const std::string name = slot_directory_name(manifest.layout, static_cast<int32_t>(i));
         WEIR_ASSIGN(const auto target, root_->subdirectory(name, true));
-        WEIR_TRY(write_slot(*target, slots[i], wall_ms));
+        WEIR_TRY(write_slot(*target, slots[i], wall_ms, stored_tables));
     }
     WEIR_TRY(root_->sync());
     WEIR_TRY(replace_file(*root_, kManifestName, encode_manifest(manifest)));
@@ -101,7 +102,8 @@ Result<void> StateDirectory::relayout(Manifest manifest, std::span<const NewSlot
     return remove_other_layouts();
 }
 
-Result<void> StateDirectory::write_slot(Directory& target, const NewSlot& slot, int64_t wall_ms) {
+Result<void> StateDirectory::write_slot(Directory& target, const NewSlot& slot, int64_t wall_ms,
+                                        std::span<const StoredTable> stored_tables) {
     SlotCurrent current;
     current.uuid = {random_u64(), random_u64()};
     current.sink_position = slot.sink_position;
@@ -115,7 +117,8 @@ Result<void> StateDirectory::write_slot(Directory& target, const NewSlot& slot, 
         const CommitId id = kept > 0 ? source.upto : old->id;
         std::vector<SegmentRef> segments;
         for (const SegmentImage& segment : source.image->segments) segments.push_back(segment.ref);
-        const ShardHistory history{&this->slot(source.old_slot), old, segments, true, kept, source.shard};
+        const ShardHistory history{&this->slot(source.old_slot), old, segments, true, kept, source.shard,
+                                   stored_tables};
         WEIR_ASSIGN(SnapshotRef snapshot,
                     merge_shard(history, target, snapshot_name(0, source.shard), id, *progress, nullptr));
         current.snapshots.push_back(std::move(snapshot));

@@ -1,6 +1,6 @@
 // The state directory of a process: one process at a time, one MANIFEST, one directory per slot.
 //
-//   LOCK  MANIFEST  slot-<layout>-<slot>/{CURRENT, wal-<number>.seg, snap-<number>-<shard>.snap}
+//   LOCK  MANIFEST  slot-<layout>-<slot>/{CURRENT, wal-<number>.seg, snap-<number>-<shard>.snap}  tables/…
 //
 //   dir = StateDirectory::open(…)          kFenced when another process uses it
 //   if (!dir.manifest())                   first start: dir.create(now)
@@ -49,8 +49,12 @@ public:
 
     // Writes every shard's decided state into the slots of a new layout, then switches MANIFEST (layout + 1,
     // slots = size of `slots`) and removes the old slots. A crash inside leaves either layout whole.
-    [[nodiscard]] Result<void> relayout(Manifest manifest, std::span<const NewSlot> slots, int64_t wall_ms);
+    // `stored_tables`: what the row stores hold of the slots, up to the same epochs, is left out.
+    [[nodiscard]] Result<void> relayout(Manifest manifest, std::span<const NewSlot> slots, int64_t wall_ms,
+                                        std::span<const StoredTable> stored_tables = {});
 
+    // For row stores.
+    [[nodiscard]] Directory& root() { return *root_; }
     // The directory of a slot of the present layout; lives as long as this.
     [[nodiscard]] Directory& slot(int32_t index);
     [[nodiscard]] int32_t slot_count() const { return static_cast<int32_t>(slots_.size()); }
@@ -59,7 +63,8 @@ private:
     StateDirectory(std::unique_ptr<Directory> root, std::unique_ptr<DirectoryLock> lock);
     [[nodiscard]] Result<void> open_slots();
     [[nodiscard]] Result<void> remove_other_layouts();
-    [[nodiscard]] Result<void> write_slot(Directory& target, const NewSlot& slot, int64_t wall_ms);
+    [[nodiscard]] Result<void> write_slot(Directory& target, const NewSlot& slot, int64_t wall_ms,
+                                          std::span<const StoredTable> stored_tables);
 
     std::unique_ptr<Directory> root_;
     std::unique_ptr<DirectoryLock> lock_;

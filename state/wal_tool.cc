@@ -92,7 +92,7 @@ public:
         ++entries;
         return {};
     }
-    Result<void> delta(ShardId, std::string_view) override {
+    Result<void> delta(ShardId, const CommitId&, std::string_view) override {
         ++deltas;
         return {};
     }
@@ -108,7 +108,7 @@ public:
              escaped(key, value_bytes_max_), escaped(value, value_bytes_max_));
         return {};
     }
-    Result<void> delta(ShardId shard, std::string_view delta) override {
+    Result<void> delta(ShardId shard, const CommitId&, std::string_view delta) override {
         DeltaReader reader(delta);
         StateOp op;
         while (reader.next(op)) {

@@ -45,7 +45,7 @@ public:
         contents[{shard, table, std::string(key)}] = value;
         return {};
     }
-    Result<void> delta(ShardId shard, std::string_view delta) override {
+    Result<void> delta(ShardId shard, const CommitId&, std::string_view delta) override {
         return apply(delta, shard, contents);
     }
     Contents contents;

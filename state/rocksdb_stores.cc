@@ -1,0 +1,214 @@
+#include "state/rocksdb_stores.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+#include <rocksdb/write_buffer_manager.h>
+
+#include <cstdarg>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "state/epoch_record.h"
+
+namespace weir::state {
+namespace {
+
+constexpr size_t kCacheBytes = 32 << 20;
+constexpr size_t kUnwrittenBytes = 16 << 20;
+constexpr size_t kUnwrittenBytesPerStore = 4 << 20;
+constexpr int kOpenFiles = 64;  // Per store.
+constexpr int kFilterBits = 10;
+constexpr char kFolder[] = "tables";
+
+// Keys of rows stand behind this byte, what the store says of itself is before them.
+constexpr char kRow = 1;
+constexpr char kAboutKey[] = "";
+constexpr uint8_t kFormat = 1;
+
+rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
+
+class ErrorsToLog final : public rocksdb::Logger {
+public:
+    ErrorsToLog() : Logger(rocksdb::ERROR_LEVEL) {}
+    using Logger::Logv;
+    void Logv(const char* format, va_list arguments) override {
+        char text[512];
+        std::vsnprintf(text, sizeof text, format, arguments);
+        log_error("rocksdb: {}", text);
+    }
+};
+
+std::string folder_of(const std::string& table, ShardId shard) {
+    std::string name = fmt::format("{}-", shard);
+    for (const char c : table) {
+        const bool plain =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+        name += plain ? std::string(1, c) : fmt::format("%{:02x}", static_cast<unsigned char>(c));
+    }
+    return name;
+}
+
+class RocksDbStore final : public RowStore {
+public:
+    RocksDbStore(std::string name, std::string identity)
+        : name_(std::move(name)), identity_(std::move(identity)) {
+        written_.disableWAL = true;
+    }
+
+    Result<void> open(const rocksdb::Options& options, const std::string& path) {
+        rocksdb::DB* db = nullptr;
+        WEIR_TRY(check(rocksdb::DB::Open(options, path, &db)));
+        db_.reset(db);
+        std::string about;
+        const rocksdb::Status read = db_->Get({}, kAboutKey, &about);
+        if (read.IsNotFound()) return {};
+        WEIR_TRY(check(read));
+        ByteReader in(about);
+        const auto format = in.le<uint8_t>();
+        const std::string_view whose = in.bytes();
+        applied_ = decode_commit_id(in);
+        if (format != kFormat)
+            return Error{Code::kMismatch,
+                         fmt::format("{} has format {}, this weir reads {}; use a newer weir", name_, format,
+                                     kFormat)};
+        if (in.failed() || in.remaining() != 0) return check(rocksdb::Status::Corruption("its head"));
+        if (whose != identity_)
+            return Error{Code::kMismatch, name_ + " belongs to another pipeline or another state of it; put "
+                                                  "back the folder that was there"};
+        return {};
+    }
+
+    const CommitId& applied() const override { return applied_; }
+
+    Result<bool> find(std::string_view key, std::string& value) override {
+        const rocksdb::Status status = db_->Get({}, slice(row_key(key)), &value);
+        if (status.IsNotFound()) return false;
+        WEIR_TRY(check(status));
+        return true;
+    }
+
+    Result<void> apply(std::span<const StateOp> changes, const CommitId& id) override {
+        rocksdb::WriteBatch batch;
+        for (const StateOp& change : changes) {
+            const rocksdb::Slice key = slice(row_key(change.key));
+            WEIR_TRY(check(change.kind == StateOp::Kind::kPut ? batch.Put(key, slice(change.value))
+                                                              : batch.Delete(key)));
+        }
+        std::string about;
+        put_le(about, kFormat);
+        put_bytes(about, identity_);
+        encode_commit_id(id, about);
+        WEIR_TRY(check(batch.Put(kAboutKey, about)));
+        rocksdb::Status status = db_->Write(written_, &batch);
+        // After a full disk it takes nothing until it is told that there may be space again.
+        if (!status.ok() && db_->Resume().ok()) status = db_->Write(written_, &batch);
+        WEIR_TRY(check(status));
+        applied_ = id;
+        return {};
+    }
+
+    Result<void> flush() override {
+        rocksdb::FlushOptions options;
+        options.wait = true;
+        return check(db_->Flush(options));
+    }
+
+    uint64_t rows() const override {
+        const uint64_t keys = number("rocksdb.estimate-num-keys");
+        return keys > 0 ? keys - 1 : 0;
+    }
+    uint64_t memory_bytes() const override { return number("rocksdb.cur-size-all-mem-tables"); }
+    std::string name() const override { return name_; }
+
+private:
+    [[nodiscard]] const std::string& row_key(std::string_view key) {
+        key_.assign(1, kRow);
+        key_.append(key);
+        return key_;
+    }
+    [[nodiscard]] uint64_t number(const char* property) const {
+        uint64_t value = 0;
+        return db_->GetIntProperty(property, &value) ? value : 0;
+    }
+    [[nodiscard]] Result<void> check(const rocksdb::Status& status) const {
+        if (status.ok()) return {};
+        if (status.IsNoSpace()) return Error{Code::kNoSpace, name_ + ": the disk is full"};
+        const std::string what = name_ + ": " + status.ToString();
+        if (status.IsCorruption())
+            return Error{Code::kCorrupt,
+                         what + "; its rows are nowhere else: start anew under a new pipeline name"};
+        return Error{Code::kIo, what};
+    }
+
+    const std::string name_;
+    const std::string identity_;
+    rocksdb::WriteOptions written_;
+    std::unique_ptr<rocksdb::DB> db_;
+    CommitId applied_;
+    std::string key_;
+};
+
+class RocksDbStores final : public RowStores {
+public:
+    RocksDbStores(Directory& root, std::string identity) : root_(root), identity_(std::move(identity)) {
+        auto* const env = rocksdb::Env::Default();
+        env->SetBackgroundThreads(1, rocksdb::Env::LOW);  // They start here and now.
+        env->SetBackgroundThreads(1, rocksdb::Env::HIGH);
+        cache_ = rocksdb::NewLRUCache(kCacheBytes);
+        rocksdb::BlockBasedTableOptions table;
+        table.block_cache = cache_;
+        table.cache_index_and_filter_blocks = true;
+        table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(kFilterBits));
+        options_.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+        options_.create_if_missing = true;
+        options_.compression = rocksdb::kLZ4Compression;
+        options_.write_buffer_size = kUnwrittenBytesPerStore;
+        options_.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(kUnwrittenBytes);
+        options_.max_open_files = kOpenFiles;
+        options_.target_file_size_base = 8 << 20;
+        options_.max_bytes_for_level_base = 32 << 20;
+        options_.max_manifest_file_size = 1 << 20;
+        options_.stats_dump_period_sec = 0;
+        options_.stats_persist_period_sec = 0;
+        options_.info_log = std::make_shared<ErrorsToLog>();
+    }
+
+    // Each name is on the disk before anything depends on what it holds.
+    Result<std::unique_ptr<RowStore>> open(const std::string& table, ShardId shard) override {
+        WEIR_ASSIGN(const auto tables, root_.subdirectory(kFolder, true));
+        WEIR_TRY(root_.sync());
+        const std::string folder = folder_of(table, shard);
+        WEIR_ASSIGN(const auto own, tables->subdirectory(folder, true));
+        WEIR_TRY(tables->sync());
+        std::string identity;
+        put_bytes(identity, identity_);
+        put_bytes(identity, table);
+        put_le(identity, shard);
+        auto store = std::make_unique<RocksDbStore>(
+            fmt::format("table '{}' of shard {} in {}", table, shard, own->path()), std::move(identity));
+        WEIR_TRY(store->open(options_, own->path()));
+        return std::unique_ptr<RowStore>(std::move(store));
+    }
+
+private:
+    Directory& root_;
+    const std::string identity_;
+    std::shared_ptr<rocksdb::Cache> cache_;
+    rocksdb::Options options_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<RowStores>> open_rocksdb_stores(Directory& root, std::string identity) {
+    return std::unique_ptr<RowStores>(std::make_unique<RocksDbStores>(root, std::move(identity)));
+}
+
+}  // namespace weir::state
