@@ -13,6 +13,7 @@
 #include "cmd/until_answered.h"
 #include "connectors/kafka_connector.h"
 #include "connectors/routing_connector.h"
+#include "state/rocksdb_stores.h"
 
 namespace weir::cmd {
 namespace {
@@ -251,6 +252,10 @@ Result<void> App::open_state() {
     now.instance = pipeline_.instance.index;
     now.instances = pipeline_.instance.count;
     now.slots = static_cast<int32_t>(slots_.size());
+    if (!plan_->stored_tables.empty()) {
+        WEIR_ASSIGN(row_stores_,
+                    state::open_rocksdb_stores(state_->root(), now.pipeline + '/' + now.state_hash));
+    }
     if (!state_->manifest()) {
         WEIR_TRY(state_->create(now));
     } else {
@@ -266,11 +271,17 @@ Result<void> App::open_state() {
 Result<void> App::redeal_slots(const state::Manifest& now) {
     const int32_t old_count = state_->slot_count();
     log_info("pipeline={} dealing state anew: workers {} -> {}", pipeline_.name, old_count, now.slots);
-    Redealing redealing{{},       {}, partition_counts_, decider_, !plan_->inputs.front().is_file,
-                        options_.startup_timeout_ms};
+    Redealing redealing{{},
+                        {},
+                        partition_counts_,
+                        decider_,
+                        !plan_->inputs.front().is_file,
+                        options_.startup_timeout_ms,
+                        plan_->stored_tables,
+                        row_stores_.get()};
     for (int32_t slot = 0; slot < old_count; ++slot) redealing.from.push_back(shards_of(slot, old_count));
     for (const auto& slot : slots_) redealing.to.push_back(slot->shards);
-    return redeal(*state_, now, *connector_, redealing, clock_.wall_ms());
+    return redeal(*state_, now, *connector_, redealing, clock_);
 }
 
 void App::request_stop() { stop_ = true; }
@@ -361,6 +372,7 @@ void App::run_worker(Slot& slot) {
     settings.kafka_inputs = !plan_->inputs.front().is_file;
     settings.commit_interval_ms = pipeline_.commit_interval_ms;
     settings.state_limit = &state_limit_;
+    settings.row_stores = row_stores_.get();
     settings.startup_timeout_ms = options_.startup_timeout_ms;
     settings.stop_when_caught_up = options_.exit_when_caught_up;
     if (const auto timeout = connectors::kafka_property(pipeline_.kafka, connectors::KafkaRole::kProducer,

@@ -93,6 +93,7 @@ private:
     processor::StateLimit state_limit_;
     std::unique_ptr<processor::Connector> connector_;
     std::unique_ptr<state::StateDirectory> state_;
+    std::unique_ptr<state::RowStores> row_stores_;  // Null: no table is on disk.
     std::string cluster_id_;
     std::vector<int32_t> topic_partitions_;  // By input.
     std::vector<int32_t> partition_counts_;  // The same, with 0 for global tables: what shards read.

@@ -4,6 +4,8 @@
 #include <memory>
 #include <optional>
 
+#include "state/stored_rows.h"
+
 namespace weir::cmd {
 namespace {
 
@@ -15,10 +17,18 @@ size_t slot_of(const Dealing& dealing, ShardId shard) {
     return static_cast<size_t>(slot - dealing.begin());
 }
 
+// What counts of the log is then safe on disk, so that rows may follow.
+Result<void> settle_log(state::Directory& slot, state::SlotImage& image, const CommitId& upto, Clock& clock) {
+    if (const auto started = state::SlotStore::start(slot, image, upto, {}, clock); !started.ok())
+        return started.error();
+    WEIR_ASSIGN(image, state::load_slot(slot));
+    return {};
+}
+
 }  // namespace
 
 Result<void> redeal(state::StateDirectory& state, const state::Manifest& now, processor::Connector& connector,
-                    const Redealing& redealing, int64_t wall_ms) {
+                    const Redealing& redealing, Clock& clock) {
     std::vector<std::unique_ptr<state::SlotImage>> images;
     std::vector<state::NewSlot> dealt(redealing.to.size());
     for (size_t i = 0; i < redealing.from.size(); ++i) {
@@ -42,6 +52,11 @@ Result<void> redeal(state::StateDirectory& state, const state::Manifest& now, pr
         const state::SlotImage& image = *images.back();
         WEIR_ASSIGN(const auto decision, processor::decide_slot(image, redealing.decider, old_slot, shards,
                                                                 partitions, committed));
+        if (!redealing.stored_tables.empty()) {
+            WEIR_TRY(settle_log(state.slot(old_slot), *images.back(), decision.upto, clock));
+            WEIR_TRY(state::fill_row_stores(state.slot(old_slot), image, decision.upto, shards,
+                                            redealing.stored_tables, *redealing.row_stores));
+        }
         for (const ShardId shard : shards) {
             if (image.progress(shard, decision.epochs_kept) == nullptr) continue;
             state::NewSlot& target = dealt[slot_of(redealing.to, shard)];
@@ -52,7 +67,7 @@ Result<void> redeal(state::StateDirectory& state, const state::Manifest& now, pr
     for (state::NewSlot& slot : dealt)
         std::sort(slot.shards.begin(), slot.shards.end(),
                   [](const state::ShardSource& a, const state::ShardSource& b) { return a.shard < b.shard; });
-    return state.relayout(now, dealt, wall_ms);
+    return state.relayout(now, dealt, clock.wall_ms(), redealing.stored_tables);
 }
 
 }  // namespace weir::cmd

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "processor/endpoint.h"
 #include "processor/worker.h"
 #include "state/state_directory.h"
@@ -26,11 +27,13 @@ struct Redealing {
     processor::Decider decider;
     bool kafka_inputs;
     int64_t timeout_ms;  // Of each request.
+    std::span<const state::StoredTable> stored_tables;  // Of the plan, …
+    state::RowStores* row_stores = nullptr;             // … and where their rows are.
 };
 
 // `now` names the pipeline and the instance; its slots are those of `redealing.to`.
 [[nodiscard]] Result<void> redeal(state::StateDirectory& state, const state::Manifest& now,
                                   processor::Connector& connector, const Redealing& redealing,
-                                  int64_t wall_ms);
+                                  Clock& clock);
 
 }  // namespace weir::cmd

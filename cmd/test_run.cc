@@ -11,6 +11,7 @@
 #include "connectors/partitioner.h"
 #include "processor/worker.h"
 #include "state/memory_directory.h"
+#include "state/memory_row_stores.h"
 #include "state/state_directory.h"
 
 namespace weir::cmd {
@@ -121,6 +122,7 @@ private:
     // A new one over what the old one left behind. With an interval of 0 every turn commits.
     Result<void> start(int64_t commit_interval_ms) {
         workers_.clear();
+        row_stores_.crash(random_);
         commit_interval_ms_ = commit_interval_ms;
         if (plan_.stateful) WEIR_TRY(open_state());
         for (size_t slot = 0; slot < dealing_.size(); ++slot) {
@@ -134,6 +136,7 @@ private:
             settings.decider = decider_;
             settings.commit_interval_ms = commit_interval_ms;
             settings.transaction_timeout_ms = kNeverMs;
+            settings.row_stores = &row_stores_;
             state::SlotOptions options;
             options.segment_bytes = options.grow_bytes = 64u << 10;
             workers_.push_back(std::make_unique<processor::Worker>(
@@ -168,10 +171,12 @@ private:
         for (ShardId shard = 0; shard < test_.partitions; ++shard)
             to[std::find(moved.begin(), moved.end(), shard) != moved.end() ? 1 : 0].push_back(shard);
         workers_.clear();
+        row_stores_.crash(random_);
         const Dealing from = std::exchange(dealing_, to);
         if (!plan_.stateful) return start(0);
-        const Redealing redealing{from, to, partition_counts_, decider_, true, kNeverMs};
-        WEIR_TRY(redeal(*state_, manifest(), *connector_, redealing, clock_.wall_ms()));
+        const Redealing redealing{from,     to,   partition_counts_,    decider_,
+                                  true,     kNeverMs, plan_.stored_tables, &row_stores_};
+        WEIR_TRY(redeal(*state_, manifest(), *connector_, redealing, clock_));
         return start(0);
     }
 
@@ -310,6 +315,8 @@ private:
     std::vector<int32_t> topic_partitions_;
     std::vector<int32_t> partition_counts_;  // What shards read.
     Dealing dealing_;
+    state::MemoryRowStores row_stores_;
+    std::mt19937_64 random_{1};  // What a crash leaves of them.
     std::vector<std::unique_ptr<processor::Worker>> workers_;
     int64_t commit_interval_ms_ = 0;
     std::map<std::string, std::vector<size_t>> seen_;  // By topic and partition: records collected.

@@ -132,6 +132,8 @@ const std::vector<Field>& fields() {
          .doc = "Keeps the versions of a row that held at any time up to this far behind the table's newest event time, for lookups `as_of: event_time`. The latest row is then the one with the largest event time."},
         {.path = "tables.*.global", .type = Type::kEnum, .values = "true false", .default_value = "false", .example = "true",
          .doc = "`true`: every worker holds the whole table, so any field can look it up; it is read anew at each start. `false`: a worker holds the partitions that it reads of the streams, as part of its state; lookups are by the streams' key."},
+        {.path = "tables.*.backend", .type = Type::kEnum, .values = "memory rocksdb", .default_value = "memory", .example = "rocksdb", .also = "store storage",
+         .doc = "`rocksdb`: the rows are on disk, in the state folder, for a table that is larger than memory. Not for `global` tables nor with `history`. See [tables.md](tables.md#larger-than-memory)."},
 
         {.path = "streams", .map = true, .required = true, .example = "{paid: {from: orders, to: paid-orders}}", .also = "pipelines flows", .doc = "What is done with the records."},
         {.path = "streams.*", .map = true, .example = "{from: orders, to: paid-orders}", .doc = "One stream; others can read it by its name."},

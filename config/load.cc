@@ -271,6 +271,8 @@ private:
         if (!table.input.file.empty() && scalar(node, "global") == "false")
             diagnostics_.error("W0094", node.find("global")->mark, "a file's table is held by every worker",
                                "", "remove `global`");
+        table.on_disk = scalar(node, "backend") == "rocksdb";
+        if (table.on_disk) table.backend_mark = node.find("backend")->mark;
         if (node.find("history")) table.history_ms = parse_duration(scalar(node, "history")).value_or(0);
         return table;
     }

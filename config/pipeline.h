@@ -118,6 +118,8 @@ struct Source {
 struct Table {
     Source input;
     bool global = false;  // Every worker holds all partitions, instead of those that its shards have.
+    bool on_disk = false;  // Rows are in RocksDB.
+    Mark backend_mark;
     std::optional<int64_t> history_ms;  // Rows are found as of a time, which may lie this far back.
     std::optional<Text> from;  // The stream whose results are its rows; then `input` is but a name.
 };

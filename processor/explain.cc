@@ -97,6 +97,7 @@ void explain_table(const config::Table& table, const Graph& graph, std::string& 
             "state table {}\n",
             table_plan(table, graph).state_table);
     }
+    if (table.on_disk) out += "  rows       on disk, in RocksDB\n";
     if (table.history_ms)
         out += fmt::format("  history    {}, by {}\n", duration_text(*table.history_ms),
                            table.input.timestamp ? table.input.timestamp->value : "the record's timestamp");

@@ -22,14 +22,17 @@ Result<void> Executor::store(const Node& node, const StoreNode& store, Scratch& 
 template <class Change>
 Result<void> Executor::change_row(TableId table, std::string_view key, EventTime time, Change change) {
     const std::vector<NodeId>& joins = graph_.tables[table].joins;
-    const bool was = !joins.empty() && tables_[table]->find(key);
+    bool was = false;
+    if (!joins.empty()) {
+        WEIR_ASSIGN(was, tables_[table]->has(key));
+    }
     if (!change() || joins.empty()) return {};
-    const bool is = tables_[table]->find(key).has_value();
+    WEIR_ASSIGN(const bool is, tables_[table]->has(key));
     if (!was && !is) return {};
     for (const NodeId id : joins) {
         const auto& join = std::get<TableJoinNode>(graph_.nodes[id].operation);
         const bool is_left = join.tables[0] == table;
-        const bool other = tables_[join.tables[is_left ? 1 : 0]]->find(key).has_value();
+        WEIR_ASSIGN(const bool other, tables_[join.tables[is_left ? 1 : 0]]->has(key));
         const auto shows = [&](bool mine) {
             const bool left = is_left ? mine : other;
             const bool right = is_left ? other : mine;
@@ -115,7 +118,7 @@ Result<void> Executor::store_results(const Node& node, const StoreNode& store, S
 Result<void> Executor::lookup(const Node& node, const LookupNode& lookup, Scratch& scratch, Rows rows) {
     Batch& batch = batches_[node.frame];
     StreamCounters& counters = counters_.streams[node.stream];
-    const Table& table = *tables_[lookup.table];
+    Table& table = *tables_[lookup.table];
     scratch.columns.resize(lookup.by.size());
     scratch.texts.resize(2);
     std::vector<const Column*>& keys = lookup_keys_;
@@ -138,7 +141,11 @@ Result<void> Executor::lookup(const Node& node, const LookupNode& lookup, Scratc
         std::optional<std::string_view> found;
         if (!is_null) {
             const std::string_view key = encode_key(keys, row, scratch.texts[0]);
-            found = lookup.as_of_event_time ? table.find(key, batch.times[row]) : table.find(key);
+            if (table.stored() != nullptr) {
+                WEIR_ASSIGN(found, table.find_stored(key, arena_));
+            } else {
+                found = lookup.as_of_event_time ? table.find(key, batch.times[row]) : table.find(key);
+            }
         }
         if (!found && !lookup.of_join) {
             ++counters.lookups_missed;

@@ -31,15 +31,17 @@ std::string source_meaning(const config::Source& source) {
     return out;
 }
 
-// Rows are stored as they came, with history or without, whatever its length.
+// Rows are stored as they came, with history or without, whatever its length; and where is part of what the
+// folder holds.
 std::string table_meaning(const config::Table& table) {
+    const std::string where = table.on_disk ? "rocksdb" : "";
     if (table.from) {
-        std::string out = "results";
+        std::string out = "results" + where;
         put_bytes(out, table.input.name);
         put_bytes(out, table.from->value);
         return out;
     }
-    return (table.history_ms ? "history" : "table") + source_meaning(table.input);
+    return (table.history_ms ? "history" : "table") + where + source_meaning(table.input);
 }
 
 bool is_table(const config::Pipeline& pipeline, const config::Stream& stream) {

@@ -51,6 +51,8 @@ bool Planner::run(Plan& plan, Graph& graph) {
     finish_stages();
     finish_tables();
     find_one_by_one();
+    for (const TablePlan& table : graph.tables)
+        if (table.on_disk) plan.stored_tables.push_back({table.state_table, table.name});
     finish_repartitions();
     warn_unused();
     plan_alignment();

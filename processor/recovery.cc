@@ -66,9 +66,9 @@ public:
         WEIR_ASSIGN(Shard* const shard, find(id));
         return shard->apply_put(table, key, value);
     }
-    Result<void> delta(ShardId id, const CommitId&, std::string_view delta) override {
+    Result<void> delta(ShardId id, const CommitId& epoch, std::string_view delta) override {
         WEIR_ASSIGN(Shard* const shard, find(id));
-        return shard->apply(delta);
+        return shard->apply(delta, epoch);
     }
 
 private:
@@ -159,6 +159,7 @@ Result<void> Worker::try_recover() {
     log_reserved_ = false;
     epoch_started_us_ = 0;
     previous_ = {};
+    unapplied_ = {};
     counters_ = committed_counters_;
     if (!recovered_once_) ledger_ = Ledger(plan_);
 
@@ -232,8 +233,13 @@ Result<void> Worker::restore_from_log(const Committed& committed) {
     WEIR_ASSIGN(const state::SlotImage image, state::load_slot(*slot_directory_));
     WEIR_ASSIGN(const SlotDecision decision, decide_slot(image, settings_.decider, settings_.identity.slot,
                                                          settings_.shards, partitions_, committed));
+    for (const auto& shard : shards_) {
+        const state::SnapshotRef* const snapshot = image.snapshot(shard->id());
+        WEIR_TRY(shard->open_tables(settings_.row_stores, snapshot == nullptr ? CommitId{} : snapshot->id));
+    }
     ShardLoader loader(shards_);
     WEIR_TRY(state::replay_slot(*slot_directory_, image, decision.upto, loader));
+    for (const auto& shard : shards_) WEIR_TRY(shard->end_replay());
     for (const auto& shard : shards_) {
         const state::ShardProgress* const progress = image.progress(shard->id(), decision.epochs_kept);
         if (progress == nullptr) continue;
@@ -243,8 +249,16 @@ Result<void> Worker::restore_from_log(const Committed& committed) {
     }
     if (settings_.decider == Decider::kTransaction) WEIR_TRY(check_offsets(committed));
     WEIR_TRY(sink_->restore(image.sink_position(decision.epochs_kept)));
-    WEIR_ASSIGN(log_, state::SlotStore::start(*slot_directory_, image, decision.upto, slot_options_, clock_));
+    state::SlotOptions options = slot_options_;
+    options.stored_tables = plan_.stored_tables;
+    for (const auto& shard : shards_) shard->append_row_stores(options.row_stores);
+    WEIR_ASSIGN(log_, state::SlotStore::start(*slot_directory_, image, decision.upto, options, clock_));
     previous_ = decision.upto;
+    // Only now is what was replayed safe on disk. Without epochs the stores are at their snapshots' commits.
+    if (decision.epochs_kept > 0 && !plan_.stored_tables.empty())
+        unapplied_ = decision.upto;
+    else
+        log_->rows_applied();
     keep_counters_of(decision.upto);
     return {};
 }
@@ -294,7 +308,8 @@ Result<void> Worker::pin_start_offsets() {
         }
     if (!pinned) return {};
     crash_point("during_genesis");
-    if (!reserve_log()) return Error{Code::kNoSpace, "the disk is full"};
+    WEIR_ASSIGN(const bool reserved, reserve_log());
+    if (!reserved) return Error{Code::kNoSpace, "the disk is full"};
     epoch_started_us_ = clock_.monotonic_us();
     WEIR_ASSIGN(const EpochResult result, commit_epoch());
     if (result != EpochResult::kCommitted)

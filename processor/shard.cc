@@ -132,10 +132,26 @@ public:
         changed_ = false;
     }
 
-    Result<void> apply(std::string_view delta) {
+    Result<void> open_tables(state::RowStores* stores, const CommitId& base) {
+        for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
+            if (!plan_.graph->tables[id].on_disk) continue;
+            WEIR_CHECK(stores != nullptr, "a table on disk needs row stores");
+            WEIR_ASSIGN(auto store, stores->open(plan_.graph->tables[id].name, id_));
+            executor_.table(id).open(std::move(store), base);
+            stored_.push_back(executor_.table(id).stored());
+        }
+        return {};
+    }
+
+    Result<void> apply(std::string_view delta, const CommitId& epoch) {
+        for (state::StoredRows* const rows : stored_) rows->begin_epoch(epoch);
         state::DeltaReader reader(delta);
         state::StateOp op;
         while (reader.next(op)) {
+            if (state::StoredRows* const rows = stored_of(op.table); rows != nullptr) {
+                rows->replay(op);
+                continue;
+            }
             switch (op.kind) {
                 case state::StateOp::Kind::kPut: WEIR_TRY(apply_put(op.table, op.key, op.value)); break;
                 case state::StateOp::Kind::kErase:
@@ -155,12 +171,28 @@ public:
     }
 
     Result<void> apply_put(uint32_t table, std::string_view key, std::string_view value) {
+        if (stored_of(table) != nullptr)
+            return Error{Code::kCorrupt, "a snapshot has rows of a table that is on disk"};
         if (const auto rows = table_of(table)) return executor_.table(*rows).restore(key, value);
         WEIR_ASSIGN(const StageId id, stage_of(table));
         EventTime watermark = kNoTime;
         WEIR_TRY(executor_.stage(id).restore(table, key, value, watermark));
         if (watermark != kNoTime) watermarks_.restore_stage(id, watermark);
         return {};
+    }
+
+    Result<void> end_replay() {
+        for (state::StoredRows* const rows : stored_) WEIR_TRY(rows->end_replay());
+        return {};
+    }
+
+    Result<void> apply_rows(const CommitId& id) {
+        for (state::StoredRows* const rows : stored_) WEIR_TRY(rows->apply(id));
+        return {};
+    }
+
+    void append_row_stores(std::vector<state::RowStore*>& out) {
+        for (state::StoredRows* const rows : stored_) out.push_back(&rows->store());
     }
 
     Result<void> restore_progress(const PartitionProgress& progress) {
@@ -293,6 +325,13 @@ private:
         return std::nullopt;
     }
 
+    // Null: its rows are in memory, or it is no table's.
+    [[nodiscard]] state::StoredRows* stored_of(uint32_t state_table) {
+        if (stored_.empty()) return nullptr;
+        const auto table = table_of(state_table);
+        return table ? executor_.table(*table).stored() : nullptr;
+    }
+
     static std::vector<size_t> sources_of_topics(const Plan& plan) {
         std::vector<size_t> result;
         for (const PlanInput& input : plan.inputs) result.push_back(input.source);
@@ -328,6 +367,7 @@ private:
     RepartitionClocks upstream_;
     std::vector<std::unique_ptr<SourceReader>> readers_;                // By source of the file.
     std::vector<std::unique_ptr<RepartitionReader>> internal_readers_;  // By internal topic.
+    std::vector<state::StoredRows*> stored_;  // Of the tables on disk.
     bool changed_ = false;
     bool look_at_clock_ = false;
 };
@@ -360,7 +400,15 @@ bool Shard::changed() const { return impl_->changed(); }
 std::vector<PartitionProgress> Shard::progress() const { return impl_->progress(); }
 size_t Shard::changed_bytes() const { return impl_->changed_bytes(); }
 void Shard::take_delta(state::DeltaWriter& out) { impl_->take_delta(out); }
-Result<void> Shard::apply(std::string_view delta) { return impl_->apply(delta); }
+Result<void> Shard::open_tables(state::RowStores* stores, const CommitId& base) {
+    return impl_->open_tables(stores, base);
+}
+Result<void> Shard::apply(std::string_view delta, const CommitId& epoch) {
+    return impl_->apply(delta, epoch);
+}
+Result<void> Shard::end_replay() { return impl_->end_replay(); }
+Result<void> Shard::apply_rows(const CommitId& id) { return impl_->apply_rows(id); }
+void Shard::append_row_stores(std::vector<state::RowStore*>& out) { impl_->append_row_stores(out); }
 Result<void> Shard::apply_put(uint32_t table, std::string_view key, std::string_view value) {
     return impl_->apply_put(table, key, value);
 }

@@ -27,6 +27,7 @@
 #include "processor/question.h"
 #include "processor/state_limit.h"
 #include "state/delta.h"
+#include "state/row_store.h"
 
 namespace weir::processor {
 
@@ -146,12 +147,20 @@ public:
     // Writes every change of state since the last call, and starts the next epoch.
     void take_delta(state::DeltaWriter& out);
 
+    // Tables on disk: all changes until now are committed, by `id` at the latest; see StoredRows::apply().
+    [[nodiscard]] Result<void> apply_rows(const CommitId& id);
+    void append_row_stores(std::vector<state::RowStore*>& out);
+
     // --- Recovery, before the first process() ---
 
+    // First of all. Opens the stores of tables on disk; `base`: the commit of the shard's snapshot.
+    [[nodiscard]] Result<void> open_tables(state::RowStores* stores, const CommitId& base);
     // Replays what take_delta() wrote, in order. kCorrupt: not something take_delta() writes.
-    [[nodiscard]] Result<void> apply(std::string_view delta);
+    [[nodiscard]] Result<void> apply(std::string_view delta, const CommitId& epoch = {});
     // One operation of it, as a snapshot holds them.
     [[nodiscard]] Result<void> apply_put(uint32_t table, std::string_view key, std::string_view value);
+    // kMismatch: a store can not be completed.
+    [[nodiscard]] Result<void> end_replay();
     // Takes a partition's progress back; an empty blob sets the offset alone.
     [[nodiscard]] Result<void> restore_progress(const PartitionProgress& progress);
 

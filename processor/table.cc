@@ -42,42 +42,66 @@ std::optional<std::string_view> Table::find(std::string_view key) const {
     return plan_.history_ms ? find(key, kEndOfTime) : row->content();
 }
 
-size_t Table::bytes() const { return slab_.bytes() + slots_.size() * sizeof(Slot); }
+size_t Table::bytes() const {
+    return stored_ ? stored_->bytes() : slab_.bytes() + slots_.size() * sizeof(Slot);
+}
+
+void Table::open(std::unique_ptr<state::RowStore> store, const CommitId& base) {
+    stored_ = std::make_unique<state::StoredRows>(std::move(store), base);
+}
+
+Result<std::optional<std::string_view>> Table::find_stored(std::string_view key, Arena& arena) {
+    WEIR_ASSIGN(const auto stored, stored_->find(key));
+    if (!stored) return std::optional<std::string_view>();
+    ByteReader in(*stored);
+    if (in.le<uint8_t>() != kFormat || in.failed()) return other_format();
+    WEIR_TRY(encode_stored(key, in.take(in.remaining())));
+    return std::optional<std::string_view>(arena.copy(encoded_));
+}
+
+Result<bool> Table::has(std::string_view key) {
+    if (!stored_) return find(key).has_value();
+    WEIR_ASSIGN(const auto stored, stored_->find(key));
+    return stored.has_value();
+}
 
 void Table::store(std::string_view key, MaybeBytes value, EventTime time, std::span<const Column> columns,
                   uint32_t row) {
     const bool deleted = value.data() == nullptr;
     encoded_.clear();
-    if (!deleted) encode(key, value, columns, row);
+    if (!deleted && !stored_) encode(key, value, columns, row);
     if (plan_.history_ms) {
         store_version(key, value, time);
         return;
     }
-    if (deleted) {
-        erase(key);
-    } else {
-        put(key, encoded_);
+    if (!stored_) {
+        if (deleted)
+            erase(key);
+        else
+            put(key, encoded_);
     }
     if (plan_.global) return;
     state::DeltaWriter changes(changes_);
     if (deleted) {
         changes.erase(plan_.state_table, key);
+        if (stored_) stored_->erase(key);
         return;
     }
     encoded_.assign(1, static_cast<char>(kFormat));
     encoded_.append(value);
     changes.put(plan_.state_table, key, encoded_);
+    if (stored_) stored_->put(key, encoded_);
 }
 
 std::string_view Table::store(std::string_view key, MaybeBytes value) {
-    InputRecord record;
-    record.value = value;
-    if (!decode(record)) return errors_.front().message;
+    if (!decode(value)) return errors_.front().message;
     store(key, value, kNoTime, restored_, 0);
     return {};
 }
 
-bool Table::decode(const InputRecord& record) {
+bool Table::decode(MaybeBytes value) {
+    InputRecord record;
+    record.value = value;
     arena_.reset();
     good_.clear();
     errors_.clear();
@@ -96,6 +120,17 @@ void Table::encode(std::string_view key, std::string_view value, std::span<const
             default: append_stored_value(columns[static_cast<size_t>(column)][row], encoded_);
         }
     }
+}
+
+Result<void> Table::encode_stored(std::string_view key, MaybeBytes value) {
+    if (!decode(value))
+        return Error{Code::kCorrupt, "a row of table '" + plan_.name + "': " + errors_.front().message};
+    encode(key, value, restored_, 0);
+    return {};
+}
+
+Error Table::other_format() const {
+    return {Code::kCorrupt, "a row of table '" + plan_.name + "' is in another format"};
 }
 
 void Table::put(std::string_view key, std::string_view content) {
@@ -190,16 +225,9 @@ Result<void> Table::restore(std::string_view key, std::string_view stored) {
         if (readable) version.time = read_prefix(versioned.take(kPrefixBytes));
         version.deleted = in.le<uint8_t>() != 0;
     }
-    if (!readable || in.failed())
-        return Error{Code::kCorrupt, "a row of table '" + plan_.name + "' is in another format"};
-    InputRecord record;
-    record.value = in.take(in.remaining());
+    if (!readable || in.failed()) return other_format();
     encoded_.clear();
-    if (!version.deleted) {
-        if (!decode(record))
-            return Error{Code::kCorrupt, "a row of table '" + plan_.name + "': " + errors_.front().message};
-        encode(key, record.value, restored_, 0);
-    }
+    if (!version.deleted) WEIR_TRY(encode_stored(key, in.take(in.remaining())));
     version.columns = encoded_;
     if (plan_.history_ms) {
         newest_ = std::max(newest_, version.time);

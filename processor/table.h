@@ -14,11 +14,14 @@
 //            record key (bytes) prefix(event time) → format(u8) deleted(u8) value
 //          The value is stored as it came, not its columns: another step may use others after a restart.
 //          Global tables are not stored.
+// On disk: with TablePlan::on_disk rows are in a row store, as they are stored; a lookup decodes the row that
+//          it finds. The log has the same changes either way; snapshots have none.
 // Views:   what find() gives points into the slab until the table's next change.
 // Thread:  the worker that owns the shard.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,6 +35,7 @@
 #include "processor/graph.h"
 #include "processor/slab.h"
 #include "state/delta.h"
+#include "state/stored_rows.h"
 
 namespace weir::processor {
 
@@ -51,7 +55,16 @@ public:
     // The version that held at `time`, never another one: before the bound there may be none. Needs history.
     [[nodiscard]] std::optional<std::string_view> find(std::string_view key, EventTime time) const;
 
-    [[nodiscard]] size_t rows() const { return rows_; }
+    // On disk: before anything else. `base`: the commit of the shard's snapshot.
+    void open(std::unique_ptr<state::RowStore> store, const CommitId& base);
+    // Null: the rows are in memory.
+    [[nodiscard]] state::StoredRows* stored() { return stored_.get(); }
+    // As find(key), of a table on disk; the columns live in the arena.
+    [[nodiscard]] Result<std::optional<std::string_view>> find_stored(std::string_view key, Arena& arena);
+    // Whether there is a row, wherever rows are; without a history.
+    [[nodiscard]] Result<bool> has(std::string_view key);
+
+    [[nodiscard]] size_t rows() const { return stored_ ? stored_->rows() : rows_; }
     [[nodiscard]] size_t bytes() const;
 
     // Changes since the last write_changes(), in bytes.
@@ -98,8 +111,11 @@ private:
     void sweep();
 
     // Into row 0 of `restored_`; false: not readable, errors_ says why.
-    [[nodiscard]] bool decode(const InputRecord& record);
+    [[nodiscard]] bool decode(MaybeBytes value);
     void encode(std::string_view key, std::string_view value, std::span<const Column> columns, uint32_t row);
+    // The same of a value that was stored as it came.
+    [[nodiscard]] Result<void> encode_stored(std::string_view key, MaybeBytes value);
+    [[nodiscard]] Error other_format() const;
     void put(std::string_view key, std::string_view content);
     void erase(std::string_view key);
     [[nodiscard]] static uint64_t hash_of(std::string_view key);
@@ -109,6 +125,7 @@ private:
     void compact();
 
     const TablePlan& plan_;
+    std::unique_ptr<state::StoredRows> stored_;
     std::vector<Slot> slots_;  // Open addressing, linear probing; a power of two, at most 5/8 full.
     size_t rows_ = 0;
     Slab slab_;

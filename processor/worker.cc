@@ -51,6 +51,7 @@ Worker::Worker(WorkerSettings settings, const Plan& plan, Connector& connector, 
 }
 
 Worker::~Worker() {
+    log_.reset();  // Its snapshots use the shards' row stores.
     if (settings_.state_limit != nullptr) settings_.state_limit->change(use_, {});
 }
 
@@ -120,7 +121,8 @@ Result<Worker::Turn> Worker::step(int64_t wait_ms) {
 }
 
 Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
-    if (!reserve_log()) {
+    WEIR_ASSIGN(const bool reserved, reserve_log());
+    if (!reserved) {
         clock_.sleep_ms(std::min<int64_t>(wait_ms, kDiskRetryUs / 1000));
         return Turn::kRunning;
     }
@@ -273,6 +275,7 @@ Result<Worker::Turn> Worker::failed_epoch(const Error& cause) {
         case Code::kMismatch:
         case Code::kNotFound:
         case Code::kUnauthorized:
+        case Code::kCorrupt:
         case Code::kInvalid: return cause;
         default: break;
     }
@@ -281,7 +284,9 @@ Result<Worker::Turn> Worker::failed_epoch(const Error& cause) {
 }
 
 Result<void> Worker::commit() {
-    if (!ready_ || !reserve_log()) return {};
+    if (!ready_) return {};
+    WEIR_ASSIGN(const bool reserved, reserve_log());
+    if (!reserved) return {};
     for (const auto& shard : shards_) WEIR_TRY(shard->advance_time(*source_, *sink_));
     const auto committed = commit_epoch();
     return committed.ok() ? Result<void>() : Result<void>(committed.error());
@@ -289,7 +294,11 @@ Result<void> Worker::commit() {
 
 Result<void> Worker::finish() {
     beat();
-    if (ready_ && changed() && reserve_log()) {
+    bool commits = ready_ && changed();
+    if (commits) {
+        WEIR_ASSIGN(commits, reserve_log());
+    }
+    if (commits) {
         const auto committed = commit_epoch();
         if (!committed.ok()) return committed.error();
         // An abandoned epoch is no loss: the next start reads its records again.
@@ -327,13 +336,17 @@ std::vector<OffsetCommit> Worker::offsets(const CommitId& id) const {
 
 // Disk space for the next epoch is taken before it begins, so that a full disk pauses reading and loses
 // nothing.
-bool Worker::reserve_log() {
+Result<bool> Worker::reserve_log() {
     if (!log_ || log_reserved_) return true;
     if (clock_.monotonic_us() < disk_retry_us_) return false;
-    const auto reserved = log_->reserve();
+    auto reserved = apply_rows();
+    if (reserved.ok()) {
+        reserved = log_->reserve();
+        WEIR_CHECK(reserved.ok() || reserved.error().code == Code::kNoSpace, reserved.error().message);
+    }
     log_reserved_ = reserved.ok();
     if (!reserved.ok()) {
-        WEIR_CHECK(reserved.error().code == Code::kNoSpace, reserved.error().message);
+        if (reserved.error().code != Code::kNoSpace) return reserved.error();
         wait_for_space(reserved.error());
     } else if (status_.disk_full) {
         log_info("slot={} reading goes on: the log has space again", settings_.identity.slot);
@@ -341,6 +354,16 @@ bool Worker::reserve_log() {
         publish(ready_ ? WorkerPhase::kRunning : WorkerPhase::kRecovering);
     }
     return log_reserved_;
+}
+
+// Once an epoch is known to count, its rows go into the tables' stores: before the log may close the segment
+// that has them.
+Result<void> Worker::apply_rows() {
+    if (unapplied_.empty()) return {};
+    for (const auto& shard : shards_) WEIR_TRY(shard->apply_rows(unapplied_));
+    unapplied_ = {};
+    log_->rows_applied();
+    return {};
 }
 
 void Worker::wait_for_space(const Error& error) {
@@ -396,6 +419,7 @@ Result<Worker::EpochResult> Worker::commit_epoch() {
     if (!result.ok() || *result != EpochResult::kCommitted) return result;
     crash_point("after_commit");
     previous_ = id;
+    if (!plan_.stored_tables.empty()) unapplied_ = id;
     log_reserved_ = false;
     epoch_started_us_ = 0;
     last_commit_us_ = clock_.monotonic_us();

@@ -47,6 +47,7 @@ struct WorkerSettings {
     bool kafka_inputs = true;  // Offsets can be committed to the source system.
     int64_t commit_interval_ms = 100;
     int64_t transaction_timeout_ms = 10'000;
+    state::RowStores* row_stores = nullptr;  // Where tables on disk are; null: the plan has none.
     StateLimit* state_limit = nullptr;    // Of all workers together; null: nobody asks.
     int64_t startup_timeout_ms = 60'000;  // For the first recovery; later ones wait for ever.
     bool stop_when_caught_up = false;     // Stop once the log ends seen at the start are reached.
@@ -144,7 +145,9 @@ private:
     [[nodiscard]] Result<void> append_epoch(const CommitId& id, std::string sink_position);
     void sync_log();
     void take_deltas();
-    [[nodiscard]] bool reserve_log();
+    // Room for the next epoch, in the log and in the stores that take the last one's rows; false: not yet.
+    [[nodiscard]] Result<bool> reserve_log();
+    [[nodiscard]] Result<void> apply_rows();
     void wait_for_space(const Error& error);
     void notice_standstill();
     void forget_consumed();
@@ -188,6 +191,7 @@ private:
     bool log_reserved_ = false;
     CommitId previous_;  // The latest committed epoch of this slot.
     CommitId next_;      // boot = this sink's nonce; sequence = the last one used.
+    CommitId unapplied_;  // The latest commit whose rows the tables' stores lack; empty: none.
     CommitId attempted_;  // The latest commit that was begun.
     // Of the commits that Kafka may hold without another process: ours, and what a recovery began from.
     std::vector<decltype(CommitId::boot)> own_boots_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "processor/ledger.h"
 #include "processor/worker.h"
 #include "state/memory_directory.h"
+#include "state/memory_row_stores.h"
 #include "tests/processor/scenario.h"
 
 using namespace weir;
@@ -161,11 +163,13 @@ public:
             CHECK(processor::Ledger(*plan_).imbalance(worker->status().counters) == "");
         }
         workers_.clear();
+        row_stores_.crash(random_);
         const cmd::Dealing from = std::exchange(dealing_, dealt_to(workers));
         if (plan_->stateful && from != dealing_) {
             const auto decider = processor::Decider::kTransaction;
-            const cmd::Redealing redealing{from, dealing_, counts_, decider, true, 1'000};
-            REQUIRE(cmd::redeal(*state_, manifest(), *connector_, redealing, clock_.wall_ms()).ok());
+            const cmd::Redealing redealing{from, dealing_, counts_,              decider,
+                                           true, 1'000,    plan_->stored_tables, &row_stores_};
+            REQUIRE(cmd::redeal(*state_, manifest(), *connector_, redealing, clock_).ok());
         }
         start();
         settle();
@@ -220,6 +224,7 @@ private:
             settings.start_policies.assign(plan_->inputs.size(), {});
             settings.commit_interval_ms = 0;  // Every turn commits.
             settings.transaction_timeout_ms = kNeverMs;
+            settings.row_stores = &row_stores_;
             state::SlotOptions options;
             options.segment_bytes = options.grow_bytes = 64u << 10;
             workers_.push_back(std::make_unique<processor::Worker>(
@@ -238,6 +243,8 @@ private:
     std::unique_ptr<state::StateDirectory> state_;
     std::vector<int32_t> counts_;
     cmd::Dealing dealing_;
+    state::MemoryRowStores row_stores_;
+    std::mt19937_64 random_{1};  // What a crash leaves of them.
     std::vector<std::unique_ptr<processor::Worker>> workers_;
 };
 
@@ -279,4 +286,31 @@ TEST_CASE("scenarios give the same outputs with one, two and three workers, also
         }
         run(scenario, 1, true);
     }
+}
+
+// Goal: rows on disk are the same rows, of topics, of streams' results and in joins of tables, also in the
+// hands of other workers.
+TEST_CASE("scenarios of tables give the same outputs with their rows on disk") {
+    size_t on_disk = 0;
+    for (processor::Scenario scenario : processor::all_scenarios(WEIR_SOURCE_DIR "/tests/scenarios")) {
+        const size_t tables = scenario.yaml.find("\ntables:\n");
+        size_t moved = 0;
+        for (size_t line = tables; line != std::string::npos;) {
+            line = scenario.yaml.find('\n', line + 1);
+            const size_t end = scenario.yaml.find('\n', line + 1);
+            if (end == std::string::npos || !scenario.yaml.substr(line + 1).starts_with("  ")) break;
+            const std::string text = scenario.yaml.substr(line, end - line);
+            if (!text.ends_with("}") || text.find("global") != std::string::npos ||
+                text.find("history") != std::string::npos || text.find("file:") != std::string::npos)
+                continue;
+            scenario.yaml.insert(end - 1, ", backend: rocksdb");
+            ++moved;
+        }
+        if (moved == 0) continue;
+        CAPTURE(scenario.name);
+        for (size_t workers = 1; workers <= kShards; ++workers) run(scenario, workers, false);
+        run(scenario, 1, true);
+        ++on_disk;
+    }
+    CHECK(on_disk >= 3);
 }
