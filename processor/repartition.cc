@@ -222,16 +222,25 @@ RepartitionClocks::Told RepartitionClocks::now(size_t repartition) const {
         told.holds = true;
         told.watermark = std::min(told.watermark, watermark);
     };
+    EventTime reached = kEndOfTime;  // Where it stood when it held last, perhaps in this very epoch.
+    const auto reached_at_most = [&](EventTime watermark) {
+        if (watermark != kNoTime) reached = std::min(reached, watermark);
+    };
     const StageId clock = watermarks_.clock_of_repartition(repartition);
     if (watermarks_.held_by(clock) >= 0) at_most(watermarks_.stage(clock));
+    reached_at_most(watermarks_.stage(clock));
     const bool open = std::any_of(plan.stages.begin(), plan.stages.end(), [&](StageId stage) {
         return executor_.stage(stage).next_due() != kEndOfTime;
     });
     for (const StageId stage : plan.after) {
-        if (open || watermarks_.held_by(stage) >= 0)
-            at_most(Watermarks::less(watermarks_.stage(stage), graph_.stages[stage].behind_ms));
+        const EventTime watermark =
+            Watermarks::less(watermarks_.stage(stage), graph_.stages[stage].behind_ms);
+        if (open || watermarks_.held_by(stage) >= 0) at_most(watermark);
+        reached_at_most(watermark);
     }
-    if (!told.holds) told.watermark = told_[repartition].watermark;
+    if (told.holds) return told;
+    told.watermark = told_[repartition].watermark;
+    if (reached != kEndOfTime) told.watermark = std::max(told.watermark, reached);
     return told;
 }
 

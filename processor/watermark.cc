@@ -171,17 +171,21 @@ void Watermarks::find_next_lease() {
 void Watermarks::combine(size_t index) {
     Partition& partition = partitions_[index];
     EventTime lowest = kEndOfTime;
+    EventTime reached = kEndOfTime;  // By all that said how far they came.
     partition.held_by = -1;
     for (size_t i = 0; i < partition.upstreams.size(); ++i) {
         const Upstream& upstream = partition.upstreams[i];
         partition.highest = std::max(partition.highest, upstream.watermark);
+        if (upstream.watermark != kNoTime) reached = std::min(reached, upstream.watermark);
         if (!upstream.holds || upstream.watermark >= lowest) continue;
         lowest = upstream.watermark;
         partition.held_by = static_cast<int32_t>(i);
     }
     partition.idle = partition.held_by < 0;
     find_next_lease();
-    if (partition.idle || lowest <= partition.watermark) return;
+    // Shards that came and went quiet within one commit never held; time goes on from where they are.
+    if (partition.idle) lowest = reached == kEndOfTime ? kNoTime : reached;
+    if (lowest <= partition.watermark) return;
     partition.watermark = lowest;
     ++partition.advances;
     partition.advanced_wall_ms = clock_.wall_ms();
@@ -216,12 +220,14 @@ Watermarks::Before Watermarks::before(StageId id, size_t partition) const {
 void Watermarks::refresh(StageId id, int64_t now_us) {
     StageClock& stage = stages_[id];
     EventTime lowest = kEndOfTime;
+    EventTime reached = kEndOfTime;  // By all partitions that have a time.
     EventTime highest = kNoTime;
     bool held = false;
     for (size_t i = 0; i < partitions_.size(); ++i) {
         if (stage.lag_ms[i] == kNotFed) continue;
         const EventTime time = less(partitions_[i].watermark, stage.lag_ms[i]);
         highest = std::max({highest, time, less(partitions_[i].highest, stage.lag_ms[i])});
+        if (partitions_[i].watermark != kNoTime) reached = std::min(reached, time);
         if (!holds(partitions_[i])) continue;
         held = true;
         lowest = std::min(lowest, time);
@@ -231,6 +237,8 @@ void Watermarks::refresh(StageId id, int64_t now_us) {
         stage.current = std::max(stage.current, lowest);
         return;
     }
+    // Nobody may have looked while they held: behind an internal topic they come and go with one commit.
+    if (reached != kEndOfTime) stage.current = std::max(stage.current, reached);
     switch (stage.when_all_idle) {
         case config::WhenAllIdle::kHold: return;
         case config::WhenAllIdle::kAdvance: stage.current = std::max(stage.current, highest); return;

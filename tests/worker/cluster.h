@@ -63,6 +63,7 @@ public:
             settings.shards.push_back(shard);
         settings.partition_counts = counts_;
         settings.start_policies.resize(counts_.size());
+        settings.commit_interval_ms = pipeline.commit_interval_ms;
         settings.state_limit = state_limit.get();
         state::SlotOptions options;
         options.segment_bytes = 8'192;

@@ -232,6 +232,19 @@ TEST_CASE("repartition: a quiet shard holds nobody, a process that is down holds
     CHECK(cluster.read("sums").size() == 5);
 }
 
+// Goal: records that are followed by silence before the next commit are not stuck behind the topic: no shard
+// ever said that it holds, so nothing but where they stand tells the time.
+TEST_CASE("repartition: input that is quiet again before the next commit") {
+    std::string yaml = "commit_interval: 2s" + std::string(kPipeline);
+    yaml.replace(yaml.find("idle_timeout: 5s"), 16, "idle_timeout: 1s");
+    Cluster cluster(yaml, 2, 2, 2);
+    for (const int32_t partition : {0, 1})
+        cluster.broker.append("orders", partition, record_of(order("a", kBaseMs), kBaseMs));
+    cluster.start();
+    turns(cluster, 300, 100);
+    CHECK(cluster.read("sums").size() == 1);
+}
+
 // Goal: a shard that said that it holds nobody and is gone then holds, so that what came for it meanwhile is
 // not late.
 TEST_CASE("repartition: a process that goes while its shard is quiet is waited for") {
