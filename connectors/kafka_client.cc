@@ -237,6 +237,8 @@ Result<void> configure(rd_kafka_conf_t* conf, const config::KafkaConfig& config,
         WEIR_TRY(set_all(conf, kProducerOwned));
         if (!settings.transactional_id.empty())
             WEIR_TRY(set(conf, "transactional.id", settings.transactional_id));
+        if (settings.transaction_timeout_ms)
+            WEIR_TRY(set(conf, "transaction.timeout.ms", std::to_string(*settings.transaction_timeout_ms)));
     } else {
         WEIR_TRY(set_all(conf, kConsumerOwned));
         // An admin asks for the log's end including undecided records; read_committed would name the last

@@ -64,6 +64,7 @@ struct KafkaClientSettings {
     std::string client_id;
     std::string group_id;          // Consumer.
     std::string transactional_id;  // Producer; empty: idempotent without transactions.
+    std::optional<int64_t> transaction_timeout_ms;  // In place of the configured one.
     // Consumer: bound of the fetch queue. Below about 8 MiB librdkafka 2.0.2 stalls for whole seconds,
     // because a full queue backs off 1 s at a time.
     size_t fetch_queue_bytes = size_t{12} << 20;

@@ -75,6 +75,7 @@ Result<void> KafkaSink::open(int64_t timeout_ms) {
     KafkaClientSettings client;
     client.client_id = settings_.client_id;
     client.transactional_id = settings_.transactional_id;
+    client.transaction_timeout_ms = transaction_timeout_ms_;
     client.customize = [this](rd_kafka_conf_t* conf) {
         rd_kafka_conf_set_opaque(conf, this);
         rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);

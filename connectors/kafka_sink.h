@@ -37,6 +37,7 @@ public:
     KafkaSink(config::KafkaConfig config, KafkaSinkSettings settings);
     ~KafkaSink() override;
 
+    void set_transaction_timeout(int64_t timeout_ms) override { transaction_timeout_ms_ = timeout_ms; }
     [[nodiscard]] Result<void> open(int64_t timeout_ms) override;
     [[nodiscard]] Result<std::vector<std::optional<processor::CommittedOffset>>> committed(
         std::span<const TopicPartition> partitions, int64_t timeout_ms) override;
@@ -71,6 +72,7 @@ private:
 
     config::KafkaConfig config_;
     KafkaSinkSettings settings_;
+    std::optional<int64_t> transaction_timeout_ms_;
     SystemClock clock_;
     // Of the current transaction; written by librdkafka's threads.
     std::atomic<uint32_t> end_requests_{0};

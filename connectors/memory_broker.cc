@@ -189,7 +189,7 @@ void MemoryBroker::expire_transactions() {
             if (clock_.monotonic_ms() >= *producer->markers_ms) end_transaction(*producer, true);
             continue;
         }
-        if (clock_.monotonic_ms() - producer->begun_ms <= transaction_timeout_ms_) continue;
+        if (clock_.monotonic_ms() - producer->begun_ms <= producer->timeout_ms) continue;
         end_transaction(*producer, false);
         ++producer
               ->epoch;  // Its owner finds itself fenced, as with a broker that clients below KIP-588 talk to.

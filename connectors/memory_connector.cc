@@ -148,6 +148,8 @@ public:
           inputs_(std::move(inputs)),
           outputs_(std::move(outputs)) {}
 
+    void set_transaction_timeout(int64_t timeout_ms) override { transaction_timeout_ms_ = timeout_ms; }
+
     Result<void> open(int64_t timeout_ms) override {
         const auto fault = broker_.enter(Api::kOpen);
         if (fails(fault)) return fault->error;
@@ -159,6 +161,7 @@ public:
             broker_.decide(*known, false, 0);
             producer_ = known.get();
             epoch_ = ++producer_->epoch;
+            producer_->timeout_ms = transaction_timeout_ms_.value_or(broker_.transaction_timeout_ms_);
         }
         if (loses_answer(fault)) return fault->error;
         opened_ = true;
@@ -371,6 +374,7 @@ private:
     MemoryBroker& broker_;
     std::string group_;
     std::string transactional_id_;
+    std::optional<int64_t> transaction_timeout_ms_;
     std::vector<std::string> inputs_;
     std::vector<std::string> outputs_;
     MemoryBroker::Producer* producer_ = nullptr;

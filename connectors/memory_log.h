@@ -62,6 +62,7 @@ struct MemoryBroker::Producer {
     std::optional<int64_t> markers_ms;  // Committed, and visible from then on (monotonic).
     uint64_t transaction = 0;
     int64_t begun_ms = 0;
+    int64_t timeout_ms = 0;
     std::map<std::pair<std::string, int32_t>, int64_t> partitions;  // With the first offset.
     std::map<GroupPartition, processor::CommittedOffset> pending_offsets;
     std::optional<int32_t> late_end_epoch;  // A copy of EndTxn of this epoch is still under way.

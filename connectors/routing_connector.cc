@@ -108,6 +108,8 @@ public:
           inputs_(std::move(inputs)),
           outputs_(std::move(outputs)) {}
 
+    void set_transaction_timeout(int64_t timeout_ms) override { kafka_->set_transaction_timeout(timeout_ms); }
+
     Result<void> open(int64_t timeout_ms) override {
         WEIR_TRY(kafka_->open(timeout_ms));  // First: it keeps a predecessor from writing to the files.
         return files_->open(timeout_ms);

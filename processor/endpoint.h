@@ -125,6 +125,10 @@ class Sink {
 public:
     virtual ~Sink() = default;
 
+    // Before open(): how long a transaction may take, in place of what is configured. A sink whose
+    // transactions do not time out has no use for it.
+    virtual void set_transaction_timeout(int64_t /*timeout_ms*/) {}
+
     // Takes over the identity: fences a predecessor and finishes or aborts what it left open.
     [[nodiscard]] virtual Result<void> open(int64_t timeout_ms) = 0;
 

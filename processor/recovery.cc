@@ -201,7 +201,15 @@ Result<void> Worker::open_sink() {
     draw_boot_nonce();
     WEIR_ASSIGN(sink_, connector_.make_sink(settings_.identity, settings_.decider == Decider::kTransaction));
     if (recovered_once_ && settings_.decider == Decider::kTransaction) WEIR_TRY(check_not_replaced());
-    return sink_->open(kAttemptMs);
+    transaction_timeout_ms_ = next_transaction_timeout_ms_;
+    const bool longer = transaction_timeout_ms_ != settings_.transaction_timeout_ms;
+    if (longer) sink_->set_transaction_timeout(transaction_timeout_ms_);
+    auto opened = sink_->open(kAttemptMs);
+    // Brokers have a greatest timeout that they take (transaction.max.timeout.ms).
+    if (longer && !opened.ok() && opened.error().code != Code::kUnavailable &&
+        opened.error().code != Code::kTimedOut)
+        next_transaction_timeout_ms_ = settings_.transaction_timeout_ms;
+    return opened;
 }
 
 // A process that stood still may have been replaced, and learn of it as a fence, a timeout or a refused

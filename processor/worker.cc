@@ -36,6 +36,8 @@ Worker::Worker(WorkerSettings settings, const Plan& plan, Connector& connector, 
       attempted_counters_(counters_),
       global_counters_(plan),
       ledger_(plan),
+      transaction_timeout_ms_(settings_.transaction_timeout_ms),
+      next_transaction_timeout_ms_(settings_.transaction_timeout_ms),
       sharded_counts_(sharded_partition_counts(plan, settings_.partition_counts)) {
     for (size_t i = 0; i < settings_.shards.size(); ++i) {
         const ShardId shard = settings_.shards[i];
@@ -443,7 +445,7 @@ Result<Worker::EpochResult> Worker::commit_by_transaction(const CommitId& id) {
         // With file outputs their lengths are part of the record, so they are flushed before it.
         std::string position = sink_->position();
         if (!position.empty()) {
-            if (const auto flushed = sink_->flush(settings_.transaction_timeout_ms); !flushed.ok())
+            if (const auto flushed = sink_->flush(transaction_timeout_ms_); !flushed.ok())
                 return abandon(flushed.error());
             position = sink_->position();
         }
@@ -455,15 +457,15 @@ Result<Worker::EpochResult> Worker::commit_by_transaction(const CommitId& id) {
     } else {
         take_deltas();
     }
-    if (const auto flushed = sink_->flush(settings_.transaction_timeout_ms); !flushed.ok())
+    if (const auto flushed = sink_->flush(transaction_timeout_ms_); !flushed.ok())
         return abandon(flushed.error());
     crash_point("after_flush");
     beat();
-    if (const auto sent = sink_->send_offsets(commits, settings_.transaction_timeout_ms); !sent.ok())
+    if (const auto sent = sink_->send_offsets(commits, transaction_timeout_ms_); !sent.ok())
         return abandon(sent.error());
     crash_point("after_send_offsets");
     beat();
-    const CommitOutcome outcome = sink_->commit(settings_.transaction_timeout_ms);
+    const CommitOutcome outcome = sink_->commit(transaction_timeout_ms_);
     beat();
     switch (outcome) {
         case CommitOutcome::kCommitted:
@@ -473,6 +475,7 @@ Result<Worker::EpochResult> Worker::commit_by_transaction(const CommitId& id) {
     }
     crash_point("after_end");
     timeout_fences_ = 0;
+    next_transaction_timeout_ms_ = settings_.transaction_timeout_ms;
     if (log_) log_->committed();
     if (outcome == CommitOutcome::kCommittedReplaceSink) {
         if (const auto replaced = replace_sink(id); !replaced.ok()) return abandon(replaced.error());
@@ -486,7 +489,7 @@ Result<Worker::EpochResult> Worker::commit_by_transaction(const CommitId& id) {
 Result<Worker::EpochResult> Worker::commit_by_log(const CommitId& id) {
     const std::vector<OffsetCommit> commits = offsets(id);
     sink_->start_flush();
-    if (const auto flushed = sink_->flush(settings_.transaction_timeout_ms); !flushed.ok())
+    if (const auto flushed = sink_->flush(transaction_timeout_ms_); !flushed.ok())
         return abandon(flushed.error());
     crash_point("after_flush");
     if (const auto appended = append_epoch(id, sink_->position()); !appended.ok())
@@ -505,7 +508,7 @@ Result<Worker::EpochResult> Worker::commit_by_offsets(const CommitId& id) {
     const std::vector<OffsetCommit> commits = offsets(id);
     take_deltas();
     sink_->start_flush();
-    auto done = sink_->flush(settings_.transaction_timeout_ms);
+    auto done = sink_->flush(transaction_timeout_ms_);
     crash_point("after_flush");
     if (done.ok()) done = sink_->commit_offsets(commits, true);
     if (!done.ok()) return abandon(done.error());
@@ -550,7 +553,7 @@ Result<void> Worker::count_recovery(const Error& cause) {
         // from the second, a few times: two processes so slow that each times out would fence each other for
         // ever.
         const bool timed_out =
-            clock_.monotonic_us() - epoch_started_us_ > settings_.transaction_timeout_ms * 1000;
+            clock_.monotonic_us() - epoch_started_us_ > transaction_timeout_ms_ * 1000;
         if (epoch_started_us_ == 0 || !timed_out || ++timeout_fences_ > kTimeoutFencesInARow)
             return Error{
                 Code::kFenced,
@@ -559,6 +562,10 @@ Result<void> Worker::count_recovery(const Error& cause) {
                             settings_.identity.slot, settings_.identity.pipeline, settings_.identity.instance,
                             timed_out ? ", or its transactions take longer than transaction.timeout.ms" : "",
                             cause.message)};
+        // Perhaps the epoch needs so long, as when much state gives its results at once.
+        next_transaction_timeout_ms_ = 2 * transaction_timeout_ms_;
+        log_warn("slot={} the transaction took longer than {} ms; the next one may take {} ms",
+                 settings_.identity.slot, transaction_timeout_ms_, next_transaction_timeout_ms_);
     }
     ready_ = false;
     ++status_.recoveries;

@@ -176,6 +176,8 @@ private:
     Counters attempted_counters_;  // As of attempted_: it may turn out to have happened.
     Counters global_counters_;     // What the global tables read; no epoch takes it back.
     Ledger ledger_;
+    int64_t transaction_timeout_ms_;       // Of the sink …
+    int64_t next_transaction_timeout_ms_;  // … and of the next one.
     std::vector<uint64_t> held_records_;  // Reused.
     std::vector<OperatorUse> use_;  // As StateLimit knows it …
     std::vector<OperatorUse> measured_;

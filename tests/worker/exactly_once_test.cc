@@ -304,6 +304,23 @@ TEST_CASE("worker: a transaction that Kafka timed out is not a takeover") {
         }
 }
 
+// Goal: an epoch that cannot be committed within transaction.timeout.ms, however often, is given longer. The
+// epochs after it are not: with a killed process readers wait for its open transaction.
+TEST_CASE("worker: an epoch that takes longer than the transaction's timeout") {
+    const sim::Outputs expected = undisturbed();
+    sim::World world;
+    world.feed(kRecords);
+    world.start();
+    Fault fault;
+    fault.kind = Fault::Kind::kDelay;
+    fault.delay_ms = 35'000;  // Of 10 s; twice as long is too short, too.
+    for (uint64_t i = 0; i < 3; ++i) world.broker.inject(Api::kFlush, 2 + i, fault);
+    world.run_to_the_end();
+    world.run_to_the_end();  // The delays took most of the first one's time.
+    CHECK(world.worker->status().recoveries == 2);
+    CHECK(sim::difference(expected, world.outputs()) == "");
+}
+
 // Goal: a broker that comes and goes times out one transaction after the other before any is committed; the
 // worker goes on. One that never gets further ends as if another process had taken over.
 TEST_CASE("worker: transactions that Kafka timed out, several in a row") {
@@ -315,11 +332,12 @@ TEST_CASE("worker: transactions that Kafka timed out, several in a row") {
         world.start();
         Fault fault;
         fault.kind = Fault::Kind::kDelay;
-        fault.delay_ms = 15'000;
-        for (uint64_t i = 0; i < in_a_row; ++i) world.broker.inject(Api::kSendOffsets, 2 + i, fault);
+        for (uint64_t i = 0; i < in_a_row; ++i) {
+            fault.delay_ms = 15'000 << i;  // Each transaction may take twice as long as the one before.
+            world.broker.inject(Api::kSendOffsets, 2 + i, fault);
+        }
         if (in_a_row == 3) {
-            world.run_to_the_end();
-            world.run_to_the_end();  // The delays took most of the first one's time.
+            for (int i = 0; i < 4; ++i) world.run_to_the_end();  // The delays take most of the time.
             CHECK(world.worker->status().recoveries == 3);
             CHECK(sim::difference(expected, world.outputs()) == "");
             continue;
