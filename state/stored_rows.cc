@@ -5,11 +5,6 @@
 #include "state/epoch_record.h"
 
 namespace weir::state {
-namespace {
-
-constexpr uint64_t kNodeBytes = 128;  // Of a change, beside its key and value.
-
-}  // namespace
 
 StoredRows::StoredRows(std::unique_ptr<RowStore> store, const CommitId& base)
     : store_(std::move(store)),
@@ -37,13 +32,8 @@ Result<void> StoredRows::end_replay() {
 void StoredRows::change(std::string_view key, std::optional<std::string_view> value) {
     if (!lacks_) return;
     auto at = changes_.find(key);
-    if (at == changes_.end()) {
-        at = changes_.emplace(key, std::nullopt).first;
-        changed_bytes_ += kNodeBytes + key.size();
-    }
-    changed_bytes_ -= at->second ? at->second->size() : 0;
+    if (at == changes_.end()) at = changes_.emplace(key, std::nullopt).first;
     at->second = value;
-    changed_bytes_ += value ? value->size() : 0;
 }
 
 Result<std::optional<std::string_view>> StoredRows::find(std::string_view key) {
@@ -60,7 +50,6 @@ Result<void> StoredRows::apply(const CommitId& id) {
                           value ? std::string_view(*value) : std::string_view()});
     WEIR_TRY(store_->apply(batch_, id));
     changes_.clear();
-    changed_bytes_ = 0;
     return {};
 }
 

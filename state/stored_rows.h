@@ -48,7 +48,8 @@ public:
 
     [[nodiscard]] RowStore& store() { return *store_; }
     [[nodiscard]] uint64_t rows() const { return store_->rows(); }  // An estimate.
-    [[nodiscard]] uint64_t bytes() const { return changed_bytes_ + store_->memory_bytes(); }
+    // In memory, without the changes that the store does not hold yet: those are the open epoch's.
+    [[nodiscard]] uint64_t bytes() const { return store_->memory_bytes(); }
 
 private:
     void change(std::string_view key, std::optional<std::string_view> value);
@@ -58,7 +59,6 @@ private:
     bool lacks_ = false;   // Of the epoch in replay, and …
     bool behind_ = false;  // … of the next one: the store has nothing.
     std::map<std::string, std::optional<std::string>, std::less<>> changes_;  // nullopt: erased.
-    uint64_t changed_bytes_ = 0;
     std::string found_;
     std::vector<StateOp> batch_;
 };
