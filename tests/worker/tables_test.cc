@@ -347,7 +347,7 @@ streams:
                                           R"(k {"id":1,"name":"two","code":"2"})",
                                           R"(k {"id":2,"name":null,"code":null})"};
         CHECK(found() == expected);
-        const auto& counters = world.slots[0]->worker->status().counters.sources[1];
+        const auto counters = world.slots[0]->worker->status().counters.sources[1];
         CHECK(counters.records == 3'004);
         CHECK(counters.skipped == 3);
 
