@@ -138,6 +138,7 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     auto poll = source_->poll(std::max<int64_t>(0, (deadline_us - now_us + 999) / 1000), kMaxPollRecords);
     if (!poll.ok()) return failed_epoch(poll.error());
     notice_standstill();
+    turn_began_us_ = looked_us_;
     const int64_t wall_ms = clock_.wall_ms();
     for (const InputRun& run : poll->runs) {
         Shard& shard = is_global(run.partition) ? *globals_ : shard_of(run.partition);
@@ -552,9 +553,9 @@ Result<void> Worker::count_recovery(const Error& cause) {
         // Kafka answers a transaction that it timed out as it answers a zombie. Our own clock tells the first
         // from the second, a few times: two processes so slow that each times out would fence each other for
         // ever.
-        const bool timed_out =
-            clock_.monotonic_us() - epoch_started_us_ > transaction_timeout_ms_ * 1000;
-        if (epoch_started_us_ == 0 || !timed_out || ++timeout_fences_ > kTimeoutFencesInARow)
+        const int64_t began_us = epoch_started_us_ != 0 ? epoch_started_us_ : turn_began_us_;
+        const bool timed_out = clock_.monotonic_us() - began_us > transaction_timeout_ms_ * 1000;
+        if (began_us == 0 || !timed_out || ++timeout_fences_ > kTimeoutFencesInARow)
             return Error{
                 Code::kFenced,
                 fmt::format("slot {} was fenced: another process runs pipeline '{}' as instance {}{}; this "
@@ -568,6 +569,7 @@ Result<void> Worker::count_recovery(const Error& cause) {
                  settings_.identity.slot, transaction_timeout_ms_, next_transaction_timeout_ms_);
     }
     ready_ = false;
+    turn_began_us_ = 0;
     ++status_.recoveries;
     const int64_t now_us = clock_.monotonic_us();
     std::erase_if(recent_recoveries_us_, [&](int64_t at) { return now_us - at > 60'000'000; });

@@ -197,7 +197,8 @@ private:
     CommitId attempted_;  // The latest commit that was begun.
     // Of the commits that Kafka may hold without another process: ours, and what a recovery began from.
     std::vector<decltype(CommitId::boot)> own_boots_;
-    int64_t epoch_started_us_ = 0;  // Of the first change in the open epoch; 0: nothing changed yet.
+    int64_t epoch_started_us_ = 0;  // Of the first change in the open epoch; 0: none before this turn.
+    int64_t turn_began_us_ = 0;     // 0: none since the recovery.
     int64_t last_commit_us_ = 0;
     int64_t disk_retry_us_ = 0;
     int64_t looked_us_ = 0;  // When idle partitions were known to be idle.
