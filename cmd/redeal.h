@@ -27,7 +27,7 @@ struct Redealing {
     processor::Decider decider;
     bool kafka_inputs;
     int64_t timeout_ms;  // Of each request.
-    std::span<const state::StoredTable> stored_tables;  // Of the plan, …
+    std::span<const state::StoredTables> stored_tables;  // Of the plan, …
     state::RowStores* row_stores = nullptr;             // … and where their rows are.
 };
 

@@ -52,7 +52,7 @@ bool Planner::run(Plan& plan, Graph& graph) {
     finish_tables();
     find_one_by_one();
     for (const TablePlan& table : graph.tables)
-        if (table.on_disk) plan.stored_tables.push_back({table.state_table, table.name});
+        if (table.on_disk) plan.stored_tables.push_back({table.state_table, 1, table.name});
     finish_repartitions();
     warn_unused();
     plan_alignment();

@@ -123,7 +123,16 @@ public:
 
     void take_delta(state::DeltaWriter& out) {
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
-            executor_.stage(id).write_changes(watermarks_.stage(id), out);
+            StageOperator& stage_operator = executor_.stage(id);
+            if (state::StoredRows* const rows = stored_of(plan_.graph->stages[id].table)) {
+                changes_.clear();
+                state::DeltaWriter changes(changes_);
+                stage_operator.write_changes(watermarks_.stage(id), changes);
+                replay(changes_, *rows);
+                out.append(changes_);
+            } else {
+                stage_operator.write_changes(watermarks_.stage(id), out);
+            }
             watermarks_.emitted(id);
         }
         for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
@@ -132,19 +141,23 @@ public:
         changed_ = false;
     }
 
-    Result<void> open_tables(state::RowStores* stores, const CommitId& base) {
-        for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
-            if (!plan_.graph->tables[id].on_disk) continue;
-            WEIR_CHECK(stores != nullptr, "a table on disk needs row stores");
-            WEIR_ASSIGN(auto store, stores->open(plan_.graph->tables[id].name, id_));
-            executor_.table(id).open(std::move(store), base);
-            stored_.push_back(executor_.table(id).stored());
+    Result<void> open_stores(state::RowStores* stores, const CommitId& base) {
+        for (const state::StoredTables& tables : plan_.stored_tables) {
+            WEIR_CHECK(stores != nullptr, "rows on disk need row stores");
+            WEIR_ASSIGN(auto store, stores->open(tables.name, id_));
+            stored_.push_back(std::make_unique<state::StoredRows>(std::move(store), tables, base));
+            if (const auto table = table_of(tables.first)) {
+                executor_.table(*table).open(*stored_.back());
+                continue;
+            }
+            WEIR_ASSIGN(const StageId id, stage_of(tables.first));
+            executor_.stage(id).open(*stored_.back());
         }
         return {};
     }
 
     Result<void> apply(std::string_view delta, const CommitId& epoch) {
-        for (state::StoredRows* const rows : stored_) rows->begin_epoch(epoch);
+        for (const auto& rows : stored_) rows->begin_epoch(epoch);
         state::DeltaReader reader(delta);
         state::StateOp op;
         while (reader.next(op)) {
@@ -172,7 +185,7 @@ public:
 
     Result<void> apply_put(uint32_t table, std::string_view key, std::string_view value) {
         if (stored_of(table) != nullptr)
-            return Error{Code::kCorrupt, "a snapshot has rows of a table that is on disk"};
+            return Error{Code::kCorrupt, "a snapshot has rows that belong into a row store"};
         if (const auto rows = table_of(table)) return executor_.table(*rows).restore(key, value);
         WEIR_ASSIGN(const StageId id, stage_of(table));
         EventTime watermark = kNoTime;
@@ -182,17 +195,24 @@ public:
     }
 
     Result<void> end_replay() {
-        for (state::StoredRows* const rows : stored_) WEIR_TRY(rows->end_replay());
+        for (const auto& rows : stored_) WEIR_TRY(rows->end_replay());
+        for (const auto& rows : stored_) {
+            if (table_of(rows->tables().first)) continue;
+            WEIR_ASSIGN(const StageId id, stage_of(rows->tables().first));
+            EventTime watermark = kNoTime;
+            WEIR_TRY(executor_.stage(id).restore_stored(watermark));
+            if (watermark != kNoTime) watermarks_.restore_stage(id, watermark);
+        }
         return {};
     }
 
     Result<void> apply_rows(const CommitId& id) {
-        for (state::StoredRows* const rows : stored_) WEIR_TRY(rows->apply(id));
+        for (const auto& rows : stored_) WEIR_TRY(rows->apply(id));
         return {};
     }
 
     void append_row_stores(std::vector<state::RowStore*>& out) {
-        for (state::StoredRows* const rows : stored_) out.push_back(&rows->store());
+        for (const auto& rows : stored_) out.push_back(&rows->store());
     }
 
     Result<void> restore_progress(const PartitionProgress& progress) {
@@ -223,7 +243,7 @@ public:
             status.open_windows = stage_operator.open_windows();
             status.groups = stage_operator.entries();
             status.records = stage_operator.records();
-            status.state_bytes = stage_operator.bytes();
+            status.state_bytes = stage_bytes(id);
             status.shown_at_wall_ms = stage_operator.shown_at_wall_ms();
             // Before next_due(), which may be earlier than anything is due until somebody looks.
             if (const auto next = stage_operator.next_window()) status.next = *next;
@@ -257,7 +277,7 @@ public:
         const size_t stages = plan_.graph->stages.size();
         // No stream comes to global tables.
         for (StageId id = 0; id_ != kGlobalTables && id < stages; ++id) {
-            by_operator[id].bytes += executor_.stage(id).bytes();
+            by_operator[id].bytes += stage_bytes(id);
             by_operator[id].entries += executor_.stage(id).entries();
         }
         for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
@@ -325,11 +345,23 @@ private:
         return std::nullopt;
     }
 
-    // Null: its rows are in memory, or it is no table's.
+    // Null: what the table holds is in memory.
     [[nodiscard]] state::StoredRows* stored_of(uint32_t state_table) {
-        if (stored_.empty()) return nullptr;
-        const auto table = table_of(state_table);
-        return table ? executor_.table(*table).stored() : nullptr;
+        for (const auto& rows : stored_)
+            if (rows->tables().has(state_table)) return rows.get();
+        return nullptr;
+    }
+
+    [[nodiscard]] uint64_t stage_bytes(StageId id) {
+        const state::StoredRows* const rows = stored_of(plan_.graph->stages[id].table);
+        return executor_.stage(id).bytes() + (rows == nullptr ? 0 : rows->bytes());
+    }
+
+    // What write_changes() just wrote: from here on an operator finds it among its rows.
+    static void replay(std::string_view changes, state::StoredRows& rows) {
+        state::DeltaReader reader(changes);
+        state::StateOp op;
+        while (reader.next(op)) rows.replay(op);
     }
 
     static std::vector<size_t> sources_of_topics(const Plan& plan) {
@@ -362,12 +394,13 @@ private:
     const Plan& plan_;
     const ShardId id_;
     const Clock& clock_;
+    std::vector<std::unique_ptr<state::StoredRows>> stored_;  // Of the plan's stored tables.
+    std::string changes_;                                     // Of a stage on disk.
     Watermarks watermarks_;
     Executor executor_;
     RepartitionClocks upstream_;
     std::vector<std::unique_ptr<SourceReader>> readers_;                // By source of the file.
     std::vector<std::unique_ptr<RepartitionReader>> internal_readers_;  // By internal topic.
-    std::vector<state::StoredRows*> stored_;  // Of the tables on disk.
     bool changed_ = false;
     bool look_at_clock_ = false;
 };
@@ -400,8 +433,8 @@ bool Shard::changed() const { return impl_->changed(); }
 std::vector<PartitionProgress> Shard::progress() const { return impl_->progress(); }
 size_t Shard::changed_bytes() const { return impl_->changed_bytes(); }
 void Shard::take_delta(state::DeltaWriter& out) { impl_->take_delta(out); }
-Result<void> Shard::open_tables(state::RowStores* stores, const CommitId& base) {
-    return impl_->open_tables(stores, base);
+Result<void> Shard::open_stores(state::RowStores* stores, const CommitId& base) {
+    return impl_->open_stores(stores, base);
 }
 Result<void> Shard::apply(std::string_view delta, const CommitId& epoch) {
     return impl_->apply(delta, epoch);

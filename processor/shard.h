@@ -147,19 +147,19 @@ public:
     // Writes every change of state since the last call, and starts the next epoch.
     void take_delta(state::DeltaWriter& out);
 
-    // Tables on disk: all changes until now are committed, by `id` at the latest; see StoredRows::apply().
+    // Rows on disk: all changes until now are committed, by `id` at the latest; see StoredRows::apply().
     [[nodiscard]] Result<void> apply_rows(const CommitId& id);
     void append_row_stores(std::vector<state::RowStore*>& out);
 
     // --- Recovery, before the first process() ---
 
-    // First of all. Opens the stores of tables on disk; `base`: the commit of the shard's snapshot.
-    [[nodiscard]] Result<void> open_tables(state::RowStores* stores, const CommitId& base);
+    // First of all. Opens the stores of what is on disk; `base`: the commit of the shard's snapshot.
+    [[nodiscard]] Result<void> open_stores(state::RowStores* stores, const CommitId& base);
     // Replays what take_delta() wrote, in order. kCorrupt: not something take_delta() writes.
     [[nodiscard]] Result<void> apply(std::string_view delta, const CommitId& epoch = {});
     // One operation of it, as a snapshot holds them.
     [[nodiscard]] Result<void> apply_put(uint32_t table, std::string_view key, std::string_view value);
-    // kMismatch: a store can not be completed.
+    // After the last of it. kMismatch: a store cannot be completed.
     [[nodiscard]] Result<void> end_replay();
     // Takes a partition's progress back; an empty blob sets the offset alone.
     [[nodiscard]] Result<void> restore_progress(const PartitionProgress& progress);

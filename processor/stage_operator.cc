@@ -35,6 +35,10 @@ void StageOperator::write_clock(uint32_t table, EventTime clock, state::DeltaWri
     stored_clock_ = row;
 }
 
+void StageOperator::open(state::StoredRows&) { WEIR_CHECK(false, "the operator keeps its state in memory"); }
+
+Result<void> StageOperator::restore_stored(EventTime&) { return {}; }
+
 std::optional<EventTime> StageOperator::restore_clock(std::string_view value) {
     ByteReader in(value);
     const auto version = in.le<uint8_t>();

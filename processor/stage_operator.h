@@ -18,6 +18,7 @@
 #include "processor/graph.h"
 #include "processor/question.h"
 #include "state/delta.h"
+#include "state/stored_rows.h"
 
 namespace weir::processor {
 
@@ -59,6 +60,13 @@ public:
                                                EventTime& watermark) = 0;
     // Of one key, or all that begin with a prefix.
     virtual void restore_erased(uint32_t table, std::string_view key) = 0;
+
+    // Of a stage on disk, whose rows are never restored one by one. First of all; `rows` outlives the
+    // operator. What write_changes() wrote is among them when it has returned.
+    virtual void open(state::StoredRows& rows);
+    // In place of restore(): all that is committed is among the rows. Reads what has to be in memory, which
+    // is little.
+    [[nodiscard]] virtual Result<void> restore_stored(EventTime& watermark);
 
 protected:
     // Counts late rows, whose batch says how late, logs some, and hands them to `<stream>.late`.

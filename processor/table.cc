@@ -46,12 +46,8 @@ size_t Table::bytes() const {
     return stored_ ? stored_->bytes() : slab_.bytes() + slots_.size() * sizeof(Slot);
 }
 
-void Table::open(std::unique_ptr<state::RowStore> store, const CommitId& base) {
-    stored_ = std::make_unique<state::StoredRows>(std::move(store), base);
-}
-
 Result<std::optional<std::string_view>> Table::find_stored(std::string_view key, Arena& arena) {
-    WEIR_ASSIGN(const auto stored, stored_->find(key));
+    WEIR_ASSIGN(const auto stored, stored_->find(0, key));
     if (!stored) return std::optional<std::string_view>();
     ByteReader in(*stored);
     if (in.le<uint8_t>() != kFormat || in.failed()) return other_format();
@@ -61,7 +57,7 @@ Result<std::optional<std::string_view>> Table::find_stored(std::string_view key,
 
 Result<bool> Table::has(std::string_view key) {
     if (!stored_) return find(key).has_value();
-    WEIR_ASSIGN(const auto stored, stored_->find(key));
+    WEIR_ASSIGN(const auto stored, stored_->find(0, key));
     return stored.has_value();
 }
 
@@ -84,13 +80,13 @@ void Table::store(std::string_view key, MaybeBytes value, EventTime time, std::s
     state::DeltaWriter changes(changes_);
     if (deleted) {
         changes.erase(plan_.state_table, key);
-        if (stored_) stored_->erase(key);
+        if (stored_) stored_->erase(0, key);
         return;
     }
     encoded_.assign(1, static_cast<char>(kFormat));
     encoded_.append(value);
     changes.put(plan_.state_table, key, encoded_);
-    if (stored_) stored_->put(key, encoded_);
+    if (stored_) stored_->put(0, key, encoded_);
 }
 
 std::string_view Table::store(std::string_view key, MaybeBytes value) {

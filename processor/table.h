@@ -55,10 +55,10 @@ public:
     // The version that held at `time`, never another one: before the bound there may be none. Needs history.
     [[nodiscard]] std::optional<std::string_view> find(std::string_view key, EventTime time) const;
 
-    // On disk: before anything else. `base`: the commit of the shard's snapshot.
-    void open(std::unique_ptr<state::RowStore> store, const CommitId& base);
+    // On disk: before anything else. `rows` outlives the table.
+    void open(state::StoredRows& rows) { stored_ = &rows; }
     // Null: the rows are in memory.
-    [[nodiscard]] state::StoredRows* stored() { return stored_.get(); }
+    [[nodiscard]] state::StoredRows* stored() { return stored_; }
     // As find(key), of a table on disk; the columns live in the arena.
     [[nodiscard]] Result<std::optional<std::string_view>> find_stored(std::string_view key, Arena& arena);
     // Whether there is a row, wherever rows are; without a history.
@@ -125,7 +125,7 @@ private:
     void compact();
 
     const TablePlan& plan_;
-    std::unique_ptr<state::StoredRows> stored_;
+    state::StoredRows* stored_ = nullptr;
     std::vector<Slot> slots_;  // Open addressing, linear probing; a power of two, at most 5/8 full.
     size_t rows_ = 0;
     Slab slab_;

@@ -1,5 +1,6 @@
 #include "state/memory_row_stores.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace weir::state {
@@ -12,19 +13,53 @@ struct Rows {
 
 // An apply() that is not flushed.
 struct Batch {
+    struct Change {
+        StateOp::Kind kind;
+        std::string key;
+        std::string value;
+    };
     CommitId id;
-    std::vector<std::pair<std::string, std::optional<std::string>>> changes;
+    std::vector<Change> changes;
 };
 
 void apply_to(Rows& rows, const Batch& batch) {
-    for (const auto& [key, value] : batch.changes) {
-        if (value)
-            rows.rows[key] = *value;
-        else
-            rows.rows.erase(key);
+    for (const Batch::Change& change : batch.changes) {
+        switch (change.kind) {
+            case StateOp::Kind::kPut: rows.rows[change.key] = change.value; break;
+            case StateOp::Kind::kErase: rows.rows.erase(change.key); break;
+            case StateOp::Kind::kErasePrefix: {
+                const std::string end = end_of_prefix(change.key);
+                rows.rows.erase(rows.rows.lower_bound(change.key),
+                                end.empty() ? rows.rows.end() : rows.rows.lower_bound(end));
+            }
+        }
     }
     rows.applied = batch.id;
 }
+
+class Cursor final : public RowCursor {
+public:
+    Cursor(const std::map<std::string, std::string, std::less<>>& rows, std::string_view prefix)
+        : rows_(rows), prefix_(prefix), at_(rows.end()) {}
+
+    Result<bool> seek(std::string_view key) override {
+        at_ = rows_.lower_bound(std::max<std::string_view>(key, prefix_));
+        return is_at_row();
+    }
+    Result<bool> next() override {
+        ++at_;
+        return is_at_row();
+    }
+    std::string_view key() const override { return at_->first; }
+    std::string_view value() const override { return at_->second; }
+
+private:
+    [[nodiscard]] bool is_at_row() const { return at_ != rows_.end() && at_->first.starts_with(prefix_); }
+
+    const std::map<std::string, std::string, std::less<>>& rows_;
+    const std::string prefix_;
+    std::map<std::string, std::string, std::less<>>::const_iterator at_;
+};
 
 }  // namespace
 
@@ -48,14 +83,15 @@ public:
         return true;
     }
 
+    std::unique_ptr<RowCursor> cursor(std::string_view prefix) override {
+        return std::make_unique<Cursor>(contents_->now.rows, prefix);
+    }
+
     Result<void> apply(std::span<const StateOp> changes, const CommitId& id) override {
         Batch& batch = contents_->unflushed.emplace_back();
         batch.id = id;
-        for (const StateOp& change : changes) {
-            const bool put = change.kind == StateOp::Kind::kPut;
-            batch.changes.emplace_back(change.key,
-                                       put ? std::optional<std::string>(change.value) : std::nullopt);
-        }
+        for (const StateOp& change : changes)
+            batch.changes.push_back({change.kind, std::string(change.key), std::string(change.value)});
         apply_to(contents_->now, batch);
         return {};
     }
@@ -78,11 +114,11 @@ private:
 MemoryRowStores::MemoryRowStores() = default;
 MemoryRowStores::~MemoryRowStores() = default;
 
-Result<std::unique_ptr<RowStore>> MemoryRowStores::open(const std::string& table, ShardId shard) {
-    std::shared_ptr<Contents>& contents = stores_[{table, shard}];
+Result<std::unique_ptr<RowStore>> MemoryRowStores::open(const std::string& name, ShardId shard) {
+    std::shared_ptr<Contents>& contents = stores_[{name, shard}];
     if (!contents) contents = std::make_shared<Contents>();
-    return std::unique_ptr<RowStore>(std::make_unique<Store>(
-        contents, "table '" + table + "' of shard " + std::to_string(shard)));
+    return std::unique_ptr<RowStore>(
+        std::make_unique<Store>(contents, "store '" + name + "' of shard " + std::to_string(shard)));
 }
 
 void MemoryRowStores::crash(std::mt19937_64& random) {

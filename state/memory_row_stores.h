@@ -19,7 +19,7 @@ public:
     MemoryRowStores();
     ~MemoryRowStores() override;
 
-    [[nodiscard]] Result<std::unique_ptr<RowStore>> open(const std::string& table, ShardId shard) override;
+    [[nodiscard]] Result<std::unique_ptr<RowStore>> open(const std::string& name, ShardId shard) override;
 
     // The process ends, or the power is cut. Each store keeps what it flushed, and of the epochs since then
     // the first few: a real one writes its memory out when it likes.

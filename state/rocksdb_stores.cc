@@ -9,6 +9,7 @@
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 
@@ -26,14 +27,22 @@ constexpr size_t kUnwrittenBytes = 16 << 20;
 constexpr size_t kUnwrittenBytesPerStore = 4 << 20;
 constexpr int kOpenFiles = 64;  // Per store.
 constexpr int kFilterBits = 10;
-constexpr char kFolder[] = "tables";
+constexpr char kFolder[] = "rocksdb";
 
-// Keys of rows stand behind this byte, what the store says of itself is before them.
-constexpr char kRow = 1;
-constexpr char kAboutKey[] = "";
+constexpr char kAboutKey[] = "";  // What the store says of itself is before all rows.
 constexpr uint8_t kFormat = 1;
 
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
+
+Result<void> check(const rocksdb::Status& status, const std::string& name) {
+    if (status.ok()) return {};
+    if (status.IsNoSpace()) return Error{Code::kNoSpace, name + ": the disk is full"};
+    const std::string what = name + ": " + status.ToString();
+    if (status.IsCorruption())
+        return Error{Code::kCorrupt,
+                     what + "; its rows are nowhere else: start anew under a new pipeline name"};
+    return Error{Code::kIo, what};
+}
 
 class ErrorsToLog final : public rocksdb::Logger {
 public:
@@ -46,15 +55,50 @@ public:
     }
 };
 
-std::string folder_of(const std::string& table, ShardId shard) {
-    std::string name = fmt::format("{}-", shard);
-    for (const char c : table) {
+std::string folder_of(const std::string& name, ShardId shard) {
+    std::string folder = fmt::format("{}-", shard);
+    for (const char c : name) {
         const bool plain =
             (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-        name += plain ? std::string(1, c) : fmt::format("%{:02x}", static_cast<unsigned char>(c));
+        folder += plain ? std::string(1, c) : fmt::format("%{:02x}", static_cast<unsigned char>(c));
     }
-    return name;
+    return folder;
 }
+
+// An iterator holds files that compaction would remove: nobody keeps one for long.
+class RocksDbCursor final : public RowCursor {
+public:
+    RocksDbCursor(rocksdb::DB& db, std::string_view prefix, std::string name)
+        : prefix_(prefix), end_(end_of_prefix(prefix)), end_slice_(slice(end_)), name_(std::move(name)) {
+        rocksdb::ReadOptions options;
+        if (!end_.empty()) options.iterate_upper_bound = &end_slice_;
+        rows_.reset(db.NewIterator(options));
+    }
+
+    Result<bool> seek(std::string_view key) override {
+        rows_->Seek(slice(std::max<std::string_view>(key, prefix_)));
+        return is_at_row();
+    }
+    Result<bool> next() override {
+        rows_->Next();
+        return is_at_row();
+    }
+    std::string_view key() const override { return rows_->key().ToStringView(); }
+    std::string_view value() const override { return rows_->value().ToStringView(); }
+
+private:
+    [[nodiscard]] Result<bool> is_at_row() const {
+        if (rows_->Valid()) return true;
+        WEIR_TRY(check(rows_->status(), name_));
+        return false;
+    }
+
+    const std::string prefix_;
+    const std::string end_;
+    const rocksdb::Slice end_slice_;
+    const std::string name_;
+    std::unique_ptr<rocksdb::Iterator> rows_;
+};
 
 class RocksDbStore final : public RowStore {
 public:
@@ -89,18 +133,27 @@ public:
     const CommitId& applied() const override { return applied_; }
 
     Result<bool> find(std::string_view key, std::string& value) override {
-        const rocksdb::Status status = db_->Get({}, slice(row_key(key)), &value);
+        const rocksdb::Status status = db_->Get({}, slice(key), &value);
         if (status.IsNotFound()) return false;
         WEIR_TRY(check(status));
         return true;
     }
 
+    std::unique_ptr<RowCursor> cursor(std::string_view prefix) override {
+        return std::make_unique<RocksDbCursor>(*db_, prefix, name_);
+    }
+
     Result<void> apply(std::span<const StateOp> changes, const CommitId& id) override {
         rocksdb::WriteBatch batch;
         for (const StateOp& change : changes) {
-            const rocksdb::Slice key = slice(row_key(change.key));
-            WEIR_TRY(check(change.kind == StateOp::Kind::kPut ? batch.Put(key, slice(change.value))
-                                                              : batch.Delete(key)));
+            const rocksdb::Slice key = slice(change.key);
+            switch (change.kind) {
+                case StateOp::Kind::kPut: WEIR_TRY(check(batch.Put(key, slice(change.value)))); break;
+                case StateOp::Kind::kErase: WEIR_TRY(check(batch.Delete(key))); break;
+                case StateOp::Kind::kErasePrefix:
+                    WEIR_TRY(check(batch.DeleteRange(key, end_of_prefix(change.key))));
+                    break;
+            }
         }
         std::string about;
         put_le(about, kFormat);
@@ -129,23 +182,12 @@ public:
     std::string name() const override { return name_; }
 
 private:
-    [[nodiscard]] const std::string& row_key(std::string_view key) {
-        key_.assign(1, kRow);
-        key_.append(key);
-        return key_;
-    }
     [[nodiscard]] uint64_t number(const char* property) const {
         uint64_t value = 0;
         return db_->GetIntProperty(property, &value) ? value : 0;
     }
     [[nodiscard]] Result<void> check(const rocksdb::Status& status) const {
-        if (status.ok()) return {};
-        if (status.IsNoSpace()) return Error{Code::kNoSpace, name_ + ": the disk is full"};
-        const std::string what = name_ + ": " + status.ToString();
-        if (status.IsCorruption())
-            return Error{Code::kCorrupt,
-                         what + "; its rows are nowhere else: start anew under a new pipeline name"};
-        return Error{Code::kIo, what};
+        return weir::state::check(status, name_);
     }
 
     const std::string name_;
@@ -153,7 +195,6 @@ private:
     rocksdb::WriteOptions written_;
     std::unique_ptr<rocksdb::DB> db_;
     CommitId applied_;
-    std::string key_;
 };
 
 class RocksDbStores final : public RowStores {
@@ -182,18 +223,17 @@ public:
     }
 
     // Each name is on the disk before anything depends on what it holds.
-    Result<std::unique_ptr<RowStore>> open(const std::string& table, ShardId shard) override {
-        WEIR_ASSIGN(const auto tables, root_.subdirectory(kFolder, true));
+    Result<std::unique_ptr<RowStore>> open(const std::string& name, ShardId shard) override {
+        WEIR_ASSIGN(const auto all, root_.subdirectory(kFolder, true));
         WEIR_TRY(root_.sync());
-        const std::string folder = folder_of(table, shard);
-        WEIR_ASSIGN(const auto own, tables->subdirectory(folder, true));
-        WEIR_TRY(tables->sync());
+        WEIR_ASSIGN(const auto own, all->subdirectory(folder_of(name, shard), true));
+        WEIR_TRY(all->sync());
         std::string identity;
         put_bytes(identity, identity_);
-        put_bytes(identity, table);
+        put_bytes(identity, name);
         put_le(identity, shard);
         auto store = std::make_unique<RocksDbStore>(
-            fmt::format("table '{}' of shard {} in {}", table, shard, own->path()), std::move(identity));
+            fmt::format("store '{}' of shard {} in {}", name, shard, own->path()), std::move(identity));
         WEIR_TRY(store->open(options_, own->path()));
         return std::unique_ptr<RowStore>(std::move(store));
     }

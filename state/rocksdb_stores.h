@@ -1,4 +1,4 @@
-// Row stores in RocksDB: one database per table and shard, in <state folder>/tables/<shard>-<table>, without
+// Row stores in RocksDB: one database per operator and shard, <state folder>/rocksdb/<shard>-<name>, without
 // a log of its own. Identity and the latest applied commit are a row of it, written with each batch.
 //
 // Memory:  a block cache of 32 MiB, in which indexes and filters count too, and about 16 MiB that are not

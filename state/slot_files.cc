@@ -151,7 +151,7 @@ Result<SnapshotRef> merge_shard(const ShardHistory& history, Directory& target, 
     ChangeSet changes;
     const auto is_stored = [&](uint32_t table) {
         return std::any_of(history.stored_tables.begin(), history.stored_tables.end(),
-                           [&](const StoredTable& stored) { return stored.table == table; });
+                           [&](const StoredTables& stored) { return stored.has(table); });
     };
     WEIR_TRY(read_epochs(*history.directory, history.segments, history.last_open, history.epochs,
                          [&](const EpochRecord& epoch) -> Result<void> {

@@ -47,7 +47,7 @@ struct ShardHistory {
     bool last_open = false;
     size_t epochs = 0;  // So many epochs of the segments count.
     ShardId shard = 0;
-    std::span<const StoredTable> stored_tables;  // Left out.
+    std::span<const StoredTables> stored_tables;  // Left out.
 };
 
 // Writes it as one new snapshot. Memory is bounded by the shard's changes in the log, not by its state.

@@ -131,7 +131,7 @@ struct SlotOptions {
     uint64_t snapshot_after_bytes_max = 256u << 20;
     uint64_t grow_bytes = kWalGrowBytes;  // Segments are preallocated in steps of this.
     Snapshotter* snapshotter = nullptr;   // Null: the owner calls snapshot() itself.
-    std::vector<StoredTable> stored_tables;  // Snapshots leave them out: their rows are in …
+    std::vector<StoredTables> stored_tables;  // Snapshots leave them out: their rows are in …
     std::vector<RowStore*> row_stores;       // … these, which outlive the store.
 };
 

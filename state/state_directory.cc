@@ -86,7 +86,7 @@ Result<void> StateDirectory::create(Manifest manifest) {
 }
 
 Result<void> StateDirectory::relayout(Manifest manifest, std::span<const NewSlot> slots, int64_t wall_ms,
-                                      std::span<const StoredTable> stored_tables) {
+                                      std::span<const StoredTables> stored_tables) {
     WEIR_CHECK(manifest_ && !slots.empty());
     manifest.layout = manifest_->layout + 1;
     manifest.slots = static_cast<int32_t>(slots.size());
@@ -103,7 +103,7 @@ Result<void> StateDirectory::relayout(Manifest manifest, std::span<const NewSlot
 }
 
 Result<void> StateDirectory::write_slot(Directory& target, const NewSlot& slot, int64_t wall_ms,
-                                        std::span<const StoredTable> stored_tables) {
+                                        std::span<const StoredTables> stored_tables) {
     SlotCurrent current;
     current.uuid = {random_u64(), random_u64()};
     current.sink_position = slot.sink_position;

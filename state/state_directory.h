@@ -1,6 +1,6 @@
 // The state directory of a process: one process at a time, one MANIFEST, one directory per slot.
 //
-//   LOCK  MANIFEST  slot-<layout>-<slot>/{CURRENT, wal-<number>.seg, snap-<number>-<shard>.snap}  tables/…
+//   LOCK  MANIFEST  slot-<layout>-<slot>/{CURRENT, wal-<number>.seg, snap-<number>-<shard>.snap}  rocksdb/…
 //
 //   dir = StateDirectory::open(…)          kFenced when another process uses it
 //   if (!dir.manifest())                   first start: dir.create(now)
@@ -51,7 +51,7 @@ public:
     // slots = size of `slots`) and removes the old slots. A crash inside leaves either layout whole.
     // `stored_tables`: what the row stores hold of the slots, up to the same epochs, is left out.
     [[nodiscard]] Result<void> relayout(Manifest manifest, std::span<const NewSlot> slots, int64_t wall_ms,
-                                        std::span<const StoredTable> stored_tables = {});
+                                        std::span<const StoredTables> stored_tables = {});
 
     // For row stores.
     [[nodiscard]] Directory& root() { return *root_; }
@@ -64,7 +64,7 @@ private:
     [[nodiscard]] Result<void> open_slots();
     [[nodiscard]] Result<void> remove_other_layouts();
     [[nodiscard]] Result<void> write_slot(Directory& target, const NewSlot& slot, int64_t wall_ms,
-                                          std::span<const StoredTable> stored_tables);
+                                          std::span<const StoredTables> stored_tables);
 
     std::unique_ptr<Directory> root_;
     std::unique_ptr<DirectoryLock> lock_;

@@ -1,6 +1,7 @@
 // Row stores: what both kinds promise, and what only a real disk can show.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -18,6 +19,8 @@ using namespace weir::state;
 
 namespace {
 
+const StoredTables kTables{40, 3, "users"};
+
 CommitId commit(uint64_t sequence) { return {{7, 9}, sequence}; }
 
 using Rows = std::map<std::string, std::string>;
@@ -27,11 +30,11 @@ Rows change_some(StoredRows& rows, Rows model, std::mt19937_64& random, int coun
     for (int i = 0; i < count; ++i) {
         std::string key = "key " + std::to_string(random() % static_cast<uint64_t>(keys));
         if (random() % 3 == 0) {
-            rows.erase(key);
+            rows.erase(0, key);
             model.erase(key);
         } else {
             model[key] = "value " + std::to_string(random() % 1'000'000) + std::string(random() % 100, '\0');
-            rows.put(key, model[key]);
+            rows.put(0, key, model[key]);
         }
     }
     return model;
@@ -40,7 +43,7 @@ Rows change_some(StoredRows& rows, Rows model, std::mt19937_64& random, int coun
 void check_equal(StoredRows& rows, const Rows& model, int keys) {
     for (int i = 0; i < keys; ++i) {
         const std::string key = "key " + std::to_string(i);
-        const auto found = rows.find(key).value();
+        const auto found = rows.find(0, key).value();
         const auto expected = model.find(key);
         REQUIRE(found.has_value() == (expected != model.end()));
         if (found) REQUIRE(*found == expected->second);
@@ -77,7 +80,7 @@ void check_contract(RowStores& stores) {
     for (uint64_t life = 0; life < 4; ++life) {
         auto store = stores.open("users", 2).value();
         CHECK(store->applied() == (life == 0 ? CommitId{} : commit(life * 100 + 4)));
-        StoredRows rows(std::move(store), life == 0 ? CommitId{} : commit(life * 100 + 4));
+        StoredRows rows(std::move(store), kTables, life == 0 ? CommitId{} : commit(life * 100 + 4));
         rows.end_replay().value();
         check_equal(rows, model, kKeys);
         for (uint64_t epoch = 0; epoch < 5; ++epoch) {
@@ -108,6 +111,62 @@ TEST_CASE("row store: puts, erases and finds as a map does, over applies and res
 #endif
 }
 
+// Goal: what an operator reads in order is what a map of its rows has, while some of it is in the open
+// epoch, some erased as a whole, some only in the store.
+TEST_CASE("row store: scans see the open epoch over the store, prefixes erased included") {
+    const auto check = [](RowStores& stores) {
+        std::mt19937_64 random(5);
+        std::array<Rows, 2> model;
+        StoredRows rows(stores.open("scanned", 0).value(), kTables, CommitId{});
+        rows.end_replay().value();
+        const auto some_key = [&](size_t longest) {
+            std::string key;
+            for (size_t length = random() % (longest + 1); length > 0; --length)
+                key.push_back("ab\xff"[random() % 3]);
+            return key;
+        };
+        for (uint64_t step = 1; step < 4'000; ++step) {
+            const auto table = static_cast<uint32_t>(random() % 2);
+            Rows& expected = model[table];
+            if (const uint64_t what = random() % 20; what < 12) {
+                const std::string key = some_key(5);
+                expected[key] = std::to_string(step);
+                rows.put(table, key, expected[key]);
+            } else if (what < 15) {
+                const std::string key = some_key(5);
+                expected.erase(key);
+                rows.erase(table, key);
+            } else if (what < 16) {
+                const std::string prefix = some_key(4);
+                std::erase_if(expected, [&](const auto& row) { return row.first.starts_with(prefix); });
+                rows.erase_prefix(table, prefix);
+            } else if (what < 17) {
+                rows.apply(commit(step)).value();
+            }
+            const std::string prefix = some_key(2);
+            const std::string from = random() % 2 == 0 ? "" : prefix + some_key(3);
+            auto cursor = rows.scan(table, prefix, from);
+            for (auto row = expected.lower_bound(std::max(prefix, from));
+                 row != expected.end() && row->first.starts_with(prefix); ++row) {
+                REQUIRE(cursor.next().value());
+                REQUIRE(cursor.key() == row->first);
+                REQUIRE(cursor.value() == row->second);
+                REQUIRE(rows.find(table, row->first).value() == row->second);
+            }
+            REQUIRE_FALSE(cursor.next().value());
+            const std::string key = some_key(5);
+            REQUIRE(rows.find(table, key).value().has_value() == expected.contains(key));
+        }
+    };
+    MemoryRowStores memory;
+    check(memory);
+#if WEIR_ROCKSDB
+    OnDisk disk;
+    const auto stores = disk.stores();
+    check(*stores);
+#endif
+}
+
 // Goal: a store that lost its latest epochs is completed from the log, whatever it still had; a store that
 // the log cannot complete is refused.
 TEST_CASE("row store: replay begins after what the store holds") {
@@ -120,9 +179,9 @@ TEST_CASE("row store: replay begins after what the store holds") {
             rows.begin_epoch(commit(epoch + 1));
             for (const auto& [key, value] : log[epoch]) {
                 if (value.empty())
-                    rows.erase(key);
+                    rows.erase(0, key);
                 else
-                    rows.put(key, value);
+                    rows.put(0, key, value);
             }
         }
     };
@@ -132,12 +191,13 @@ TEST_CASE("row store: replay begins after what the store holds") {
             CAPTURE(held);
             MemoryRowStores stores;
             if (held > 0) {
-                StoredRows rows(stores.open("t", 0).value(), CommitId{});
+                StoredRows rows(stores.open("t", 0).value(), kTables, CommitId{});
                 feed(rows, 0, held);
                 rows.end_replay().value();
                 rows.apply(commit(held)).value();
             }
-            StoredRows rows(stores.open("t", 0).value(), snapshot == 0 ? CommitId{} : commit(snapshot));
+            const CommitId base = snapshot == 0 ? CommitId{} : commit(snapshot);
+            StoredRows rows(stores.open("t", 0).value(), kTables, base);
             feed(rows, snapshot, log.size());
             const auto complete = rows.end_replay();
             if (held < snapshot) {
@@ -148,10 +208,10 @@ TEST_CASE("row store: replay begins after what the store holds") {
             }
             complete.value();
             rows.apply(commit(log.size())).value();
-            CHECK(rows.find("a").value() == "a7");
-            CHECK(rows.find("b").value() == "b");
+            CHECK(rows.find(0, "a").value() == "a7");
+            CHECK(rows.find(0, "b").value() == "b");
             for (size_t epoch = 0; epoch < log.size(); ++epoch)
-                CHECK(rows.find("c" + std::to_string(epoch)).value() == "c");
+                CHECK(rows.find(0, "c" + std::to_string(epoch)).value() == "c");
         }
 }
 
@@ -161,7 +221,7 @@ TEST_CASE("row store: replay begins after what the store holds") {
 TEST_CASE("rocksdb: a table larger than memory") {
     OnDisk disk;
     const auto stores = disk.stores();
-    StoredRows rows(stores->open("big", 0).value(), CommitId{});
+    StoredRows rows(stores->open("big", 0).value(), kTables, CommitId{});
     rows.end_replay().value();
     constexpr int kRows = 60'000;
     uint64_t most = 0;
@@ -169,15 +229,15 @@ TEST_CASE("rocksdb: a table larger than memory") {
     std::string noise(2'000, ' ');
     for (char& c : noise) c = static_cast<char>(random());
     for (int i = 0; i < kRows; ++i) {
-        rows.put("row " + std::to_string(i), noise.substr(static_cast<size_t>(i) % 500, 1'500));
+        rows.put(0, "row " + std::to_string(i), noise.substr(static_cast<size_t>(i) % 500, 1'500));
         if (i % 500 == 499) rows.apply(commit(static_cast<uint64_t>(i))).value();
         most = std::max(most, rows.bytes());
     }
     CHECK(most < (16u << 20));  // Of 90 MB.
     for (int i = 0; i < kRows; i += 371)
-        CHECK(rows.find("row " + std::to_string(i)).value() ==
+        CHECK(rows.find(0, "row " + std::to_string(i)).value() ==
               std::string_view(noise).substr(static_cast<size_t>(i) % 500, 1'500));
-    CHECK_FALSE(rows.find("row " + std::to_string(kRows)).value().has_value());
+    CHECK_FALSE(rows.find(0, "row " + std::to_string(kRows)).value().has_value());
 }
 
 TEST_CASE("rocksdb: a folder of another pipeline is refused, its files are nobody else's to read") {
@@ -192,7 +252,7 @@ TEST_CASE("rocksdb: a folder of another pipeline is refused, its files are nobod
     CHECK(other.error().code == Code::kMismatch);
     CHECK(other.error().message.find("another pipeline") != std::string::npos);
     CHECK(disk.stores()->open("users", 0).value()->applied() == commit(1));
-    const auto mode = std::filesystem::status(disk.path + "/tables").permissions();
+    const auto mode = std::filesystem::status(disk.path + "/rocksdb").permissions();
     CHECK(mode == std::filesystem::perms::owner_all);
 }
 
@@ -233,7 +293,7 @@ TEST_CASE("rocksdb: damage is told") {
         } else {
             CHECK(found.error().code == Code::kCorrupt);
             const std::string& message = found.error().message;
-            CHECK(message.find("table 'users' of shard 0 in " + disk.path) != std::string::npos);
+            CHECK(message.find("'users' of shard 0 in " + disk.path) != std::string::npos);
             CHECK(message.find("new pipeline name") != std::string::npos);
             ++told;
         }

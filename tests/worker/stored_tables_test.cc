@@ -74,8 +74,8 @@ public:
     std::optional<Code> applying;
     std::optional<Code> finding;
 
-    Result<std::unique_ptr<state::RowStore>> open(const std::string& table, ShardId shard) override {
-        WEIR_ASSIGN(auto store, stores_.open(table, shard));
+    Result<std::unique_ptr<state::RowStore>> open(const std::string& name, ShardId shard) override {
+        WEIR_ASSIGN(auto store, stores_.open(name, shard));
         return std::unique_ptr<state::RowStore>(std::make_unique<Store>(*this, std::move(store)));
     }
 
@@ -88,6 +88,9 @@ private:
         Result<bool> find(std::string_view key, std::string& value) override {
             if (trouble_.finding) return Error{*trouble_.finding, "trouble in a row store"};
             return store_->find(key, value);
+        }
+        std::unique_ptr<state::RowCursor> cursor(std::string_view prefix) override {
+            return store_->cursor(prefix);
         }
         Result<void> apply(std::span<const state::StateOp> changes, const CommitId& id) override {
             if (trouble_.applying) return Error{*trouble_.applying, "trouble in a row store"};
@@ -392,7 +395,7 @@ TEST_CASE("worker: a table's store that the log cannot complete is refused") {
     const auto refused = world.try_step();
     REQUIRE_FALSE(refused.ok());
     CHECK(refused.error().code == Code::kMismatch);
-    CHECK(refused.error().message.find("table 'users' of shard 0 is empty") != std::string::npos);
+    CHECK(refused.error().message.find("store 'users' of shard 0 is empty") != std::string::npos);
     CHECK(refused.error().message.find("new pipeline name") != std::string::npos);
 }
 
