@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,10 +18,12 @@
 #include "config/load.h"
 #include "processor/counters.h"
 #include "processor/endpoint.h"
+#include "processor/graph.h"
 #include "processor/ledger.h"
 #include "processor/plan.h"
 #include "processor/shard.h"
 #include "state/delta.h"
+#include "state/memory_row_stores.h"
 
 namespace weir::processor {
 
@@ -102,6 +105,11 @@ inline std::shared_ptr<const Plan> plan_of(const std::string& yaml, std::string*
     return plan;
 }
 
+// Steps on disk keep nothing in memory that they do not have to.
+inline void without_cache(const Plan& plan) {
+    for (Stage& stage : const_cast<Graph&>(*plan.graph).stages) stage.cache_bytes = 0;
+}
+
 struct Record {
     std::optional<std::string> key;
     std::optional<std::string> value;
@@ -154,14 +162,19 @@ public:
         state::DeltaWriter writer(delta);
         shard->take_delta(writer);
         deltas_.push_back(delta);
+        // A worker applies when it is known to be committed, so some epochs later.
+        if (random_() % 2 == 0) apply_rows();
         progress_ = shard->progress();
         committed_records_ = records();
         committed_outputs_ = sink.outputs.size();
     }
+    // What is committed of rows on disk goes into their stores.
+    void apply_rows() { REQUIRE(shard->apply_rows(commit_id(deltas_.size())).ok()); }
     void crash() {
         sink.outputs.resize(committed_outputs_);
+        shard.reset();
+        row_stores.crash(random_);
         start();
-        for (const std::string& delta : deltas_) REQUIRE(shard->apply(delta).ok());
         for (const PartitionProgress& progress : progress_) REQUIRE(shard->restore_progress(progress).ok());
         if (!deltas_.empty()) REQUIRE(records() == committed_records_);
         REQUIRE(imbalance() == "");
@@ -223,9 +236,13 @@ public:
     mutable Ledger ledger;  // Remembers what it saw first.
     FakeSink sink;
     FakeSource source;
+    state::RowStores* stores = nullptr;  // From the next crash() on, instead of …
+    state::MemoryRowStores row_stores;   // … these.
     std::unique_ptr<Shard> shard;
 
 private:
+    static CommitId commit_id(size_t number) { return {{1, 1}, number}; }
+
     TopicPartition input(const std::string& topic) const {
         for (size_t i = 0; i < plan->inputs.size(); ++i) {
             if (plan->inputs[i].name == topic) return {static_cast<TopicId>(i), 0};
@@ -244,6 +261,10 @@ private:
         const std::vector<int32_t> counts(plan->inputs.size(), 1);
         globals_ = std::make_unique<Shard>(*plan, kGlobalTables, global, counts, clock, counters);
         shard = std::make_unique<Shard>(*plan, 0, partitions, counts, clock, counters, globals_.get());
+        REQUIRE(shard->open_stores(stores == nullptr ? &row_stores : stores, CommitId{}).ok());
+        for (size_t i = 0; i < deltas_.size(); ++i)
+            REQUIRE(shard->apply(deltas_[i], commit_id(i + 1)).ok());
+        REQUIRE(shard->end_replay().ok());
     }
     Result<void> feed(TopicPartition partition, size_t first, size_t last) {
         std::vector<InputRecord> records;
@@ -262,6 +283,7 @@ private:
         return reader.process({partition, records}, source, clock.wall_ms(), sink);
     }
 
+    std::mt19937_64 random_{1};
     std::unique_ptr<Shard> globals_;
     std::map<TopicPartition, std::deque<Record>> logs_;
     std::vector<std::pair<TopicPartition, size_t>> arrivals_;  // Which records came, in this order.
