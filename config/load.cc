@@ -254,6 +254,7 @@ private:
     Table read_table(const Node& key, const Node& node) const {
         Table table;
         table.input = read_source(key, node);
+        table.state = read_state(node);
         if (const Node* const from = node.find("from"); from != nullptr && from->is_scalar()) {
             table.from = to_text(source_, *from);
             for (const Node& other : node.keys)
@@ -271,8 +272,6 @@ private:
         if (!table.input.file.empty() && scalar(node, "global") == "false")
             diagnostics_.error("W0094", node.find("global")->mark, "a file's table is held by every worker",
                                "", "remove `global`");
-        table.on_disk = scalar(node, "backend") == "rocksdb";
-        if (table.on_disk) table.backend_mark = node.find("backend")->mark;
         if (node.find("history")) table.history_ms = parse_duration(scalar(node, "history")).value_or(0);
         return table;
     }
@@ -280,6 +279,20 @@ private:
     std::string_view source_;
     Diagnostics& diagnostics_;
 };
+
+void refuse_rocksdb(const Pipeline& pipeline, Diagnostics& diagnostics) {
+    const auto check = [&](const StateRule& state) {
+        if (state.on_disk)
+            diagnostics.error("W0096", state.mark, "this weir was built without RocksDB", "",
+                              "build it without -DWEIR_ROCKSDB=OFF, or keep this state in memory");
+    };
+    for (const Table& table : pipeline.tables) check(table.state);
+    for (const Stream& stream : pipeline.streams) {
+        if (stream.join) check(stream.join->state);
+        for (const Step& step : stream.steps)
+            if (step.state() != nullptr) check(*step.state());
+    }
+}
 
 }  // namespace
 
@@ -307,6 +320,7 @@ Loaded load_text(std::string path, std::string text, const LoadOptions& options)
     if (root) {
         const SecretOffsets secrets = check_fields(*root, loaded.source, options, loaded.diagnostics);
         loaded.pipeline = Builder(loaded.source, loaded.diagnostics).build(*root);
+        if (!options.has_rocksdb) refuse_rocksdb(loaded.pipeline, loaded.diagnostics);
         check_topology(loaded.pipeline, loaded.diagnostics);
         check_tests(loaded.pipeline, loaded.pipeline.tests, options.tests_must_fit, loaded.diagnostics);
         for (const size_t offset : secrets) {

@@ -23,6 +23,7 @@ struct LoadOptions {
     // name passes. (This folder does not know the library.)
     std::function<std::optional<std::string>(const std::string& name, const std::string& value)>
         check_kafka_property;
+    bool has_rocksdb = true;                // Else a file that asks for it is a mistake.
     bool allow_missing_references = false;  // `validate --allow-missing-env`: a missing one reads as empty.
     // Topics that tests name and the pipeline does not have: a mistake, or only a warning, since references
     // may have given it others here.

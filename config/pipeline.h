@@ -113,13 +113,18 @@ struct Source {
     Mark mark;
 };
 
+// Where an operator or a table keeps its state.
+struct StateRule {
+    bool on_disk = false;  // In RocksDB; else in memory.
+    Mark mark;             // Of its `backend`.
+};
+
 // A compacted topic, or a file, as a table: the latest record of every key, which lookups find. `input` reads
 // it as a source reads its topic; of a file `keyed_by` names the key.
 struct Table {
     Source input;
     bool global = false;  // Every worker holds all partitions, instead of those that its shards have.
-    bool on_disk = false;  // Rows are in RocksDB.
-    Mark backend_mark;
+    StateRule state;
     std::optional<int64_t> history_ms;  // Rows are found as of a time, which may lie this far back.
     std::optional<Text> from;  // The stream whose results are its rows; then `input` is but a name.
 };
@@ -199,6 +204,7 @@ struct AggregateStep {
     Emit emit;
     std::vector<NamedExpression> fields;
     std::optional<Text> having;
+    StateRule state;
     Mark mark;
 };
 
@@ -208,6 +214,7 @@ struct DedupeStep {
     std::vector<Text> by;
     int64_t within_ms = 0;
     Keep keep = Keep::kFirst;
+    StateRule state;
     Mark mark;
 };
 
@@ -215,6 +222,7 @@ struct ThrottleStep {
     std::vector<Text> by;
     int64_t max = 0;
     int64_t per_ms = 0;
+    StateRule state;
     Mark mark;
 };
 
@@ -225,6 +233,7 @@ struct TopNStep {
     bool smallest = false;  // They come first; else the largest.
     std::string rank;       // `as`; empty: no field.
     Window window;
+    StateRule state;
     Mark mark;
 };
 
@@ -234,11 +243,17 @@ struct Step {
         step;
     Mark mark;
 
-    // Steps that keep something between records. They go by time, so records can be too late for them.
-    [[nodiscard]] bool has_state() const {
-        return std::holds_alternative<AggregateStep>(step) || std::holds_alternative<DedupeStep>(step) ||
-               std::holds_alternative<ThrottleStep>(step) || std::holds_alternative<TopNStep>(step);
+    // Of a step that keeps something between records; else null.
+    [[nodiscard]] const StateRule* state() const {
+        return std::visit(
+            [](const auto& one) -> const StateRule* {
+                if constexpr (requires { one.state; }) return &one.state;
+                return nullptr;
+            },
+            step);
     }
+    // Such steps go by time, so records can be too late for them.
+    [[nodiscard]] bool has_state() const { return state() != nullptr; }
 };
 
 struct Route {
@@ -273,6 +288,7 @@ struct Join {
     int64_t before_ms = 0;  // The right record lies at most so long before the left one …
     int64_t after_ms = 0;   // … or after it.
     int64_t grace_ms = 0;
+    StateRule state;
     Mark mark;
 
     [[nodiscard]] bool in_sessions() const {

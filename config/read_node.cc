@@ -21,6 +21,12 @@ void read_duration(const Node& map, std::string_view key, int64_t& into) {
     if (const auto duration = parse_duration(scalar(map, key))) into = *duration;
 }
 
+StateRule read_state(const Node& owner) {
+    const Node* const state = owner.find("state");
+    if (state == nullptr || scalar(*state, "backend") != "rocksdb") return {};
+    return {true, state->find("backend")->mark};
+}
+
 std::optional<Text> expression(const Node& map, std::string_view key, std::string_view source) {
     const Node* node = map.find(key);
     if (node == nullptr || !node->is_scalar()) return std::nullopt;

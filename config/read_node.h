@@ -22,6 +22,8 @@ namespace weir::config {
 [[nodiscard]] const std::string& scalar(const Node& map, std::string_view key);
 // Leaves `into` alone where there is none.
 void read_duration(const Node& map, std::string_view key, int64_t& into);
+// `state` of an operator or table.
+[[nodiscard]] StateRule read_state(const Node& owner);
 
 [[nodiscard]] std::optional<Text> expression(const Node& map, std::string_view key, std::string_view source);
 // Of a map from names to expressions, and of one expression or a list.

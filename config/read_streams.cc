@@ -61,6 +61,7 @@ private:
         join.match = expression(node, "match", source_).value_or(Text{});
         read_join_times(node, join);
         read_duration(node, "grace", join.grace_ms);
+        join.state = read_state(node);
         stream.join = std::move(join);
     }
 
@@ -158,6 +159,7 @@ private:
             aggregate.emit = read_emit(*emit);
             aggregate.emit.mark = key_mark(node, "emit");
         }
+        aggregate.state = read_state(node);
         return aggregate;
     }
 
@@ -167,6 +169,7 @@ private:
         dedupe.by = texts(node.find("by"), source_);
         read_duration(node, "within", dedupe.within_ms);
         if (scalar(node, "keep") == "last") dedupe.keep = DedupeStep::Keep::kLast;
+        dedupe.state = read_state(node);
         return dedupe;
     }
 
@@ -176,6 +179,7 @@ private:
         throttle.by = texts(node.find("by"), source_);
         throttle.max = parse_integer(scalar(node, "max")).value_or(0);
         read_duration(node, "per", throttle.per_ms);
+        throttle.state = read_state(node);
         return throttle;
     }
 
@@ -191,6 +195,7 @@ private:
             top.window = read_window(*window);
             top.window.mark = key_mark(node, "window");
         }
+        top.state = read_state(node);
         return top;
     }
 

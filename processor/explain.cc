@@ -77,11 +77,12 @@ const TablePlan& table_plan(const config::Table& table, const Graph& graph) {
 }
 
 void explain_table(const config::Table& table, const Graph& graph, std::string& out) {
+    const char* const rows_on_disk = table.state.on_disk ? "  rows       on disk, in RocksDB\n" : "";
     if (table.from) {
         out += fmt::format(
             "table {}\n  reads      the results of stream {}, by their key\n"
-            "  held       by shard, where they are computed; part of each commit, state table {}\n",
-            table.input.name, table.from->value, table_plan(table, graph).state_table);
+            "  held       by shard, where they are computed; part of each commit, state table {}\n{}",
+            table.input.name, table.from->value, table_plan(table, graph).state_table, rows_on_disk);
         return;
     }
     const bool is_file = !table.input.file.empty();
@@ -97,7 +98,7 @@ void explain_table(const config::Table& table, const Graph& graph, std::string& 
             "state table {}\n",
             table_plan(table, graph).state_table);
     }
-    if (table.on_disk) out += "  rows       on disk, in RocksDB\n";
+    out += rows_on_disk;
     if (table.history_ms)
         out += fmt::format("  history    {}, by {}\n", duration_text(*table.history_ms),
                            table.input.timestamp ? table.input.timestamp->value : "the record's timestamp");
@@ -120,6 +121,12 @@ void explain_source(const config::Source& source, const SourcePlan& plan, std::s
         duration_text(w.emit_every_ms), duration_text(w.max_ahead_ms));
     if (plan.one_by_one)
         out += "  worked off one by one: a record's results are rows that the next one may look up\n";
+}
+
+// What comes after what the state is.
+std::string kept_text(const Stage& stage) {
+    return fmt::format(", tables {} to {}{}", stage.table, stage.table + kTablesPerStage - 1,
+                       stage.on_disk ? ", on disk, in RocksDB" : "");
 }
 
 std::string state_text(const Stage& stage) {
@@ -233,8 +240,7 @@ void explain_stage(const config::Pipeline& pipeline, const Graph& graph, const S
                    std::string& out) {
     out += fmt::format("       keys       a group lies on one partition: `by` holds the key of its topic{}\n",
                        graph.repartitions.empty() ? "; nothing is repartitioned" : "");
-    out += fmt::format("       state      {}, tables {} to {}\n", state_text(stage), stage.table,
-                       stage.table + kTablesPerStage - 1);
+    out += fmt::format("       state      {}{}\n", state_text(stage), kept_text(stage));
     const bool event_time = stage.window.time == config::Window::Time::kEvent;
     if (event_time && stage.window.is_timed())
         out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n",
@@ -276,10 +282,10 @@ void explain_join(const config::Pipeline& pipeline, const Plan& plan, const Grap
     out += fmt::format("       keeps      of {}: {}, {}; of {}: {}, {}\n", rule.left.name,
                        kept(join.columns[0]), how_long(Side::kLeft), rule.right.name, kept(join.columns[1]),
                        how_long(Side::kRight));
-    out += fmt::format("       state      {}, tables {} to {}\n",
+    out += fmt::format("       state      {}{}\n",
                        rule.in_sessions() ? "one row per open session, with its records"
                                           : "one row per record that is kept",
-                       stage.table, stage.table + kTablesPerStage - 1);
+                       kept_text(stage));
     out += fmt::format("       watermark  minimum over the shard's active partitions of {}\n",
                        feeds_text(graph, stage));
     if (as_of) {
@@ -370,8 +376,8 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
                 text += fmt::format(R"(,"internal_topic":{},"because":{})", quoted(repartition->topic),
                                     quoted(repartition->reason));
             if (stage != nullptr)
-                text +=
-                    fmt::format(R"(,"state_table":{},"grace_ms":{})", stage->table, stage->window.grace_ms);
+                text += fmt::format(R"(,"state_table":{},"on_disk":{},"grace_ms":{})", stage->table,
+                                    stage->on_disk, stage->window.grace_ms);
             steps.push_back(text + "}");
         }
         std::vector<std::string> routes;
@@ -385,13 +391,13 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
                     quoted(side == Side::kLeft ? stream.join->left.name : stream.join->right.name),
                     quoted(repartition->topic), quoted(repartition->reason));
         }
-        streams.push_back(
-            fmt::format(R"({{"name":{},"from":{},"join":{},"steps":[{}],"to":{}}})", quoted(stream.name),
-                        quoted_list(from),
-                        join == nullptr ? "null"
-                                        : fmt::format(R"({{"rule":{},"state_table":{},"repartitions":[{}]}})",
-                                                      quoted(describe(*stream.join)), join->table, brought),
-                        join_parts(steps, ","), quoted_list(routes)));
+        std::string join_text = "null";
+        if (join != nullptr)
+            join_text = fmt::format(R"({{"rule":{},"state_table":{},"on_disk":{},"repartitions":[{}]}})",
+                                    quoted(describe(*stream.join)), join->table, join->on_disk, brought);
+        streams.push_back(fmt::format(R"({{"name":{},"from":{},"join":{},"steps":[{}],"to":{}}})",
+                                      quoted(stream.name), quoted_list(from), join_text,
+                                      join_parts(steps, ","), quoted_list(routes)));
     }
     std::vector<std::string> tables;
     for (const config::Table& table : pipeline.tables) {
@@ -399,11 +405,10 @@ std::string explain_json(const config::Pipeline& pipeline, const Plan& plan, con
         const std::string& reads = table.from ? table.from->value
                                    : is_file  ? table.input.file
                                               : table.input.topics.front();
-        tables.push_back(fmt::format(R"({{"name":{},"{}":{},"global":{}}})", quoted(table.input.name),
-                                     table.from ? "from"
-                                     : is_file  ? "file"
-                                                : "topic",
-                                     quoted(reads), table.global));
+        const char* const what = table.from ? "from" : is_file ? "file" : "topic";
+        tables.push_back(fmt::format(R"({{"name":{},"{}":{},"global":{},"on_disk":{}}})",
+                                     quoted(table.input.name), what, quoted(reads), table.global,
+                                     table.state.on_disk));
     }
     return fmt::format(R"({{"name":{},"stateful":{},"sources":[{}],"tables":[{}],"streams":[{}]}})",
                        quoted(plan.name), plan.stateful, join_parts(sources, ","), join_parts(tables, ","),

@@ -271,6 +271,7 @@ struct Stage {
     std::string step;                  // "streams.per_minute.steps[1].aggregate"
     int64_t behind_ms = 0;             // How far a result's time may lie behind the stage's watermark.
     uint32_t table = 0;                // The first of its state tables.
+    bool on_disk = false;              // They are in a store (state/row_store.h), not in memory.
     // dedupe and throttle: so many records of a group pass within limit_ms. 0: the stage has windows.
     int64_t limit = 0;
     int64_t limit_ms = 0;

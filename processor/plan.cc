@@ -31,10 +31,12 @@ std::string source_meaning(const config::Source& source) {
     return out;
 }
 
-// Rows are stored as they came, with history or without, whatever its length; and where is part of what the
-// folder holds.
+// Where state is kept is part of what the folder holds.
+std::string where_kept(const config::StateRule& state) { return state.on_disk ? "rocksdb" : ""; }
+
+// Rows are stored as they came, with history or without, whatever its length.
 std::string table_meaning(const config::Table& table) {
-    const std::string where = table.on_disk ? "rocksdb" : "";
+    const std::string where = where_kept(table.state);
     if (table.from) {
         std::string out = "results" + where;
         put_bytes(out, table.input.name);
@@ -72,8 +74,11 @@ std::string stream_meaning(const config::Pipeline& pipeline, const config::Strea
     std::string out;
     put_bytes(out, stream.name);
     for (const config::Text& from : stream.from) put_bytes(out, from.value);
-    if (stream.join) put_bytes(out, describe(*stream.join) + kept);
-    for (size_t i = 0; i < steps; ++i) put_bytes(out, describe(stream.steps[i]));
+    if (stream.join) put_bytes(out, describe(*stream.join) + kept + where_kept(stream.join->state));
+    for (size_t i = 0; i < steps; ++i) {
+        const config::StateRule* const state = stream.steps[i].state();
+        put_bytes(out, describe(stream.steps[i]) + (state == nullptr ? "" : where_kept(*state)));
+    }
     return out;
 }
 

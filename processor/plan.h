@@ -76,7 +76,7 @@ struct Plan {
     std::vector<std::string> stream_names;
     std::vector<InternalTopic> internal_topics;
     std::vector<CoPartitioned> co_partitioned;
-    std::vector<state::StoredTables> stored_tables;  // Whose rows are on disk (`backend: rocksdb`).
+    std::vector<state::StoredTables> stored_tables;  // Of stages, then tables: those on disk.
     bool stateful = false;     // Some operator keeps state; otherwise no WAL is needed.
     int64_t max_drift_ms = 0;  // Alignment; 0: none.
 

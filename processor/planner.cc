@@ -46,13 +46,13 @@ bool Planner::run(Plan& plan, Graph& graph) {
         plan_stream(stream);
         plan_computed_tables(stream);
     }
+    check_on_disk();
     if (diagnostics_.has_errors() || found_apart_) return false;
     finish_joins();
     finish_stages();
     finish_tables();
     find_one_by_one();
-    for (const TablePlan& table : graph.tables)
-        if (table.on_disk) plan.stored_tables.push_back({table.state_table, 1, table.name});
+    list_stored_tables();
     finish_repartitions();
     warn_unused();
     plan_alignment();

@@ -76,6 +76,9 @@ private:
     void plan_steps(size_t stream, size_t first_step, Flow flow);
     void finish_stages();
     void finish_tables();
+    // planner_stored.cc
+    void check_on_disk();
+    void list_stored_tables();
     void finish_repartitions();
     [[nodiscard]] std::vector<Feed> feeds_of(const std::vector<Origin>& origins) const;
     template <class Fed>

@@ -75,6 +75,7 @@ StageId Planner::stage_for(size_t step_index, const config::Mark& mark, const Fl
         stage.stream = node.stream;
         stage.step_index = step_index;
         stage.step = node.step;
+        stage.on_disk = pipeline_.streams[node.stream].steps[step_index].state()->on_disk;
         stage_origins_.emplace_back();
     }
     if (!flow.unsettled.empty()) {

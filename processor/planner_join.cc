@@ -159,6 +159,7 @@ void Planner::plan_join(size_t index) {
     Stage& stage = graph_->stages[id];
     stage.stream = index;
     stage.step = step;
+    stage.on_disk = rule.state.on_disk;
     stage.frame = frame;
     stage.join.emplace();
     stage.join->rule = rule;

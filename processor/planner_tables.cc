@@ -29,7 +29,7 @@ void Planner::plan_tables() {
         plan.global = table.global;
         plan.computed = table.from.has_value();
         plan.history_ms = table.history_ms;
-        plan.on_disk = table.on_disk;
+        plan.on_disk = table.state.on_disk;
         frames_->set_table_shape(source_shapes_.back());
     }
 }

@@ -56,8 +56,8 @@ Result<void> StateLimit::check() const {
     return Error{Code::kStateLimit,
                  fmt::format("operators keep {}, state.max_memory_mib allows {}; all of it is committed. The "
                              "largest: {}. Raise the limit to go on from here; shorter windows, grace or "
-                             "within, `backend: rocksdb` for tables, or more instances need less, under a "
-                             "new pipeline name",
+                             "within, `state: {{backend: rocksdb}}` where it can be, or more instances need "
+                             "less, under a new pipeline name",
                              mib(sum), mib(max_bytes_), largest())};
 }
 

@@ -303,7 +303,7 @@ TEST_CASE("scenarios of tables give the same outputs with their rows on disk") {
             if (!text.ends_with("}") || text.find("global") != std::string::npos ||
                 text.find("history") != std::string::npos || text.find("file:") != std::string::npos)
                 continue;
-            scenario.yaml.insert(end - 1, ", backend: rocksdb");
+            scenario.yaml.insert(end - 1, ", state: {backend: rocksdb}");
             ++moved;
         }
         if (moved == 0) continue;

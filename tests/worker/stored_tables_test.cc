@@ -31,8 +31,8 @@ commit_interval: 100ms
 sources:
   orders: {topic: orders, keyed_by: k}
 tables:
-  users: {topic: users, backend: rocksdb}
-  notes: {topic: notes, backend: rocksdb}
+  users: {topic: users, state: {backend: rocksdb}}
+  notes: {topic: notes, state: {backend: rocksdb}}
 streams:
   found:
     from: orders

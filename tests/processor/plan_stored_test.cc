@@ -1,0 +1,50 @@
+// Plans with state on disk.
+#include "fixture.h"
+
+namespace weir::processor {
+namespace {
+
+const std::string kHead =
+    "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\nsources:\n  a: {topic: a, keyed_by: k}\n";
+
+TEST_CASE("an operator that cannot keep its state on disk says so, whatever kind it is") {
+    const auto refused = [](const std::string& stream) {
+        std::string errors;
+        plan_of(kHead + "  b: {topic: b, keyed_by: k}\nstreams: {s: {" + stream + ", to: out}}\n", &errors);
+        CHECK(errors.find("W0226") != std::string::npos);
+        return errors;
+    };
+    const std::string disk = "state: {backend: rocksdb}";
+    CHECK(refused("from: a, steps: [{dedupe: {by: k, within: 1h, " + disk + "}}]").find("a dedupe keeps") !=
+          std::string::npos);
+    CHECK(refused("from: a, steps: [{top_n: {by: k, n: 1, largest: v, window: {session: 1h}, " + disk + "}}]")
+              .find("a top_n keeps") != std::string::npos);
+    CHECK(refused("join: {left: a, right: b, match: a.k = b.k, window: {session: 1h}, " + disk + "}")
+              .find("a join in session windows keeps") != std::string::npos);
+}
+
+TEST_CASE("tables on disk are told in explain, and are other state than those in memory") {
+    const auto plan_with = [](const std::string& where) {
+        return plan_of(kHead + "tables: {t: {topic: t" + where + "}, n: {from: s" + where +
+                       "}}\n"
+                       "streams:\n"
+                       "  s: {from: a, steps: [{lookup: {table: t, by: k}}, {aggregate: {by: k, window: "
+                       "none, emit: on_update, fields: {n: count(*)}}}], to: out}\n"
+                       "  r: {from: a, steps: [{lookup: {table: n, by: k}}], to: found}\n");
+    };
+    const auto memory = plan_with("");
+    const auto disk = plan_with(", state: {backend: rocksdb}");
+    CHECK(memory->state_hash != disk->state_hash);
+    CHECK(memory->state_hash == plan_with(", state: {backend: memory}")->state_hash);
+    CHECK(memory->stored_tables.empty());
+    REQUIRE(disk->stored_tables.size() == 2);
+    CHECK(disk->stored_tables[0].name == "t");
+    CHECK(disk->stored_tables[1].name == "n");
+    const std::string text = disk->explain(ExplainFormat::kText);
+    CHECK(text.find("on disk, in RocksDB", text.find("on disk, in RocksDB") + 1) != std::string::npos);
+    CHECK(disk->explain(ExplainFormat::kJson).find(R"("on_disk":true)") != std::string::npos);
+    CHECK(memory->explain(ExplainFormat::kText).find("on disk") == std::string::npos);
+}
+
+}  // namespace
+}  // namespace weir::processor
