@@ -284,25 +284,17 @@ Result<void> Join::restore(uint32_t table, std::string_view key, std::string_vie
                                          hopping_windows() != nullptr ? reach_.first_open(now_) : 0);
         return {};
     }
-    // Values are read with every pair later on, unchecked: here is where they are checked.
     const size_t side = place / kTablesPerSide;
     const bool partners = place % kTablesPerSide != 0;
-    bool good = side < 2;
-    if (good && !partners) {
-        ByteReader in(value);
-        in.le<uint8_t>();
-        in.varint();
-        if (buffers_[side].per_window()) {
-            in.varint();
-            in.varint();
-        }
-        in.bytes();
+    // Values are read with every pair later on, unchecked: here is where they are checked.
+    const auto good_values = [&](std::string_view values) {
+        ByteReader in(values);
         Value ignored;
-        for (size_t i = 0; i < join_.columns[side].size() && good; ++i)
-            good = read_compact_value(in, ignored);
-        good = good && in.done() && !in.failed();
-    }
-    good = good && buffers_[side].restore(partners, key, value);
+        for (size_t i = 0; i < join_.columns[side].size(); ++i)
+            if (!read_compact_value(in, ignored)) return false;
+        return in.done() && !in.failed();
+    };
+    const bool good = side < 2 && buffers_[side].restore(partners, key, value, good_values);
     return good ? Result<void>{} : Result<void>(unreadable);
 }
 

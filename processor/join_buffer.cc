@@ -18,6 +18,7 @@ constexpr EventTime kOrigin = 1'767'225'600'000;  // 2026-01-01, in the middle o
 constexpr size_t kFirstSlots = 16;
 constexpr size_t kFirstBlock = 1 << 10;
 constexpr size_t kLargestBlock = 64 << 10;
+constexpr size_t kPieceBytes = 16 << 10;
 constexpr uint8_t kFoundPartner = 1;
 constexpr uint8_t kOpenFollows = 2;
 constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
@@ -361,28 +362,43 @@ void JoinBuffer::write_changes(state::DeltaWriter& out) {
     marked_.clear();
     for (auto& [number, pane] : panes_) {
         pane.restored = {};
-        const EventTime start = start_of(number);
-        for (; pane.written_block < pane.blocks.size(); ++pane.written_block, pane.written_used = 0) {
-            const Block& block = pane.blocks[pane.written_block];
-            while (Row* const row = next_in_block(block, pane.written_used)) {
-                key.clear();
-                append_key(start, row->sequence, key);
-                value.clear();
-                value.push_back(static_cast<char>(per_window()     ? kOpenFollows
-                                                  : row->matched() ? kFoundPartner
-                                                                   : 0));
-                put_varint(value, row->after_start);
-                if (per_window()) append_open(*row, start + row->after_start, value);
-                value.append(row->encoded());
-                out.put(table_, key, value);
-            }
-            if (pane.written_block + 1 == pane.blocks.size()) break;
-        }
-        pane.written_rows = pane.rows;
+        if (pane.written_rows < pane.rows) write_new_rows(start_of(number), pane, out);
     }
 }
 
-bool JoinBuffer::restore(bool partner_table, std::string_view key, std::string_view value) {
+void JoinBuffer::append_record(const Row& row, EventTime start, std::string& out) const {
+    out.push_back(static_cast<char>(per_window() ? kOpenFollows : row.matched() ? kFoundPartner : 0));
+    put_varint(out, row.after_start);
+    if (per_window()) append_open(row, start + row.after_start, out);
+    put_bytes(out, row.encoded());
+}
+
+void JoinBuffer::write_new_rows(EventTime start, Pane& pane, state::DeltaWriter& out) const {
+    std::string key;
+    std::string piece;
+    const auto write = [&] {
+        key.clear();
+        append_key(start, pane.written_rows, key);
+        out.put(table_, key, piece);
+        piece.clear();
+    };
+    for (; pane.written_block < pane.blocks.size(); ++pane.written_block, pane.written_used = 0) {
+        const Block& block = pane.blocks[pane.written_block];
+        while (const Row* const row = next_in_block(block, pane.written_used)) {
+            if (piece.size() >= kPieceBytes) {
+                write();
+                pane.written_rows = row->sequence;
+            }
+            append_record(*row, start, piece);
+        }
+        if (pane.written_block + 1 == pane.blocks.size()) break;
+    }
+    write();
+    pane.written_rows = pane.rows;
+}
+
+bool JoinBuffer::restore(bool partner_table, std::string_view key, std::string_view value,
+                         const std::function<bool(std::string_view)>& good) {
     if (key.size() != kKeyBytes) return false;
     const EventTime start = read_prefix(key);
     uint32_t sequence = 0;
@@ -391,42 +407,51 @@ bool JoinBuffer::restore(bool partner_table, std::string_view key, std::string_v
     const int32_t number = number_of(start);
     if (start_of(number) != start) return false;
     Pane& pane = panes_[number];
-    if (partner_table) {
-        if (sequence >= pane.restored.size()) return false;
-        Row& row = *pane.restored[sequence];
-        ByteReader in(value);
-        if (per_window()) {
-            Open open;
-            if (!read_open(in, start + row.after_start, open)) return false;
-            set_open(row, open);
-        } else {
-            row.size |= Row::kMatched;
-        }
-        return in.done();
-    }
     ByteReader in(value);
+    if (partner_table) return restore_partner(start, pane, sequence, in);
+    if (sequence != pane.rows || in.done()) return false;
+    leaving_started_ = false;
+    while (!in.done())
+        if (!restore_record(number, pane, in, good)) return false;
+    pane.written_block = pane.blocks.size() - 1;
+    pane.written_used = pane.blocks.back().used;
+    pane.written_rows = pane.rows;
+    return true;
+}
+
+bool JoinBuffer::restore_record(int32_t number, Pane& pane, ByteReader& in,
+                                const std::function<bool(std::string_view)>& good) {
     const auto flags = in.le<uint8_t>();
     const uint64_t after_start = in.varint();
     if (in.failed() || after_start >= static_cast<uint64_t>(width_ms_)) return false;
-    const EventTime time = start + static_cast<int64_t>(after_start);
+    const EventTime time = start_of(number) + static_cast<int64_t>(after_start);
     Open open;
     if (per_window() != ((flags & kOpenFollows) != 0) || (per_window() && !read_open(in, time, open)))
         return false;
-    const std::string_view row = in.take(in.remaining());
+    const std::string_view row = in.bytes();
     ByteReader row_in(row);
-    const std::string_view row_key = row_in.bytes();
-    if (in.failed() || row_in.failed() || flags > (kFoundPartner | kOpenFollows) || sequence != pane.rows)
-        return false;
-    leaving_started_ = false;
-    insert(row_key, hash_group_key(row_key), time, row_in.take(row_in.remaining()),
-           (flags & kFoundPartner) != 0, open);
+    const std::string_view key = row_in.bytes();
+    if (in.failed() || row_in.failed() || flags > (kFoundPartner | kOpenFollows)) return false;
+    const std::string_view values = row_in.take(row_in.remaining());
+    if (!good(values)) return false;
+    insert(key, hash_group_key(key), time, values, (flags & kFoundPartner) != 0, open);
     const Block& block = pane.blocks.back();
-    pane.written_block = pane.blocks.size() - 1;
-    pane.written_used = block.used;
-    pane.written_rows = pane.rows;
     pane.restored.push_back(
         std::launder(reinterpret_cast<Row*>(block.memory.get() + block.used - row_bytes(row.size()))));
     return true;
+}
+
+bool JoinBuffer::restore_partner(EventTime start, Pane& pane, uint32_t sequence, ByteReader& in) {
+    if (sequence >= pane.restored.size()) return false;
+    Row& row = *pane.restored[sequence];
+    if (per_window()) {
+        Open open;
+        if (!read_open(in, start + row.after_start, open)) return false;
+        set_open(row, open);
+    } else {
+        row.size |= Row::kMatched;
+    }
+    return in.done();
 }
 
 void JoinBuffer::restore_erased(std::string_view prefix) {

@@ -4,11 +4,13 @@
 // key. A pane is freed as a whole; what still points into it is known by its number and not followed. There
 // is no heap object per record.
 //
-// Stored form, tables T and T + 1:
-//   T      key: prefix sequence(u32, big-endian); value: flags(u8; 1: found a partner, 2: `open` follows)
-//          time(varint, after the pane's start) open row
-//   T + 1  the same key, empty value: it found a partner after it was stored; only where that counts; or the
-//          `open` that was left then
+// Stored form, tables T and T + 1. What an epoch adds to a pane is stored together, in pieces of about
+// kPieceBytes: a row of its own per record would cost more than the record.
+//   T      key: prefix sequence(u32, big-endian, of the first record); value: record*
+//   T + 1  key: prefix sequence, of one record; empty value: it found a partner after it was stored; only
+//          where that counts; or the `open` that was left then
+//   record := flags(u8; 1: found a partner, 2: `open` follows) time(varint, after the pane's start) open
+//             row(length varint, bytes)
 //   prefix := start of the pane, as in group_table.h; row := key(length varint, bytes; empty: NULL) values
 //   open   := from(varint) to(varint), after the record's first window: see Open
 //
@@ -17,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -115,8 +118,9 @@ public:
     [[nodiscard]] size_t bytes() const;
 
     void write_changes(state::DeltaWriter& out);
-    // False when the bytes are not what write_changes() writes.
-    [[nodiscard]] bool restore(bool partner_table, std::string_view key, std::string_view value);
+    // False when the bytes are not what write_changes() writes, or `good` says so of a record's values.
+    [[nodiscard]] bool restore(bool partner_table, std::string_view key, std::string_view value,
+                               const std::function<bool(std::string_view)>& good);
     void restore_erased(std::string_view prefix);
 
 private:
@@ -180,6 +184,11 @@ private:
     [[nodiscard]] WindowGrid::Cell first_window(EventTime time) const;
     [[nodiscard]] WindowGrid::Cell last_window(EventTime time) const;
     void append_open(const Row& row, EventTime time, std::string& out) const;
+    void append_record(const Row& row, EventTime start, std::string& out) const;
+    void write_new_rows(EventTime start, Pane& pane, state::DeltaWriter& out) const;
+    [[nodiscard]] bool restore_record(int32_t number, Pane& pane, ByteReader& in,
+                                      const std::function<bool(std::string_view)>& good);
+    [[nodiscard]] bool restore_partner(EventTime start, Pane& pane, uint32_t sequence, ByteReader& in);
     [[nodiscard]] bool read_open(ByteReader& in, EventTime time, Open& open) const;
     void start_leaving();
     void push_leaving(WindowGrid::Cell window, const Found& found, bool certain);
