@@ -16,10 +16,16 @@ Join::Join(const Graph& graph, StageId id)
       reach_(join_.rule),
       as_of_(join_.rule.by == config::Join::By::kAsOf),
       buffers_{JoinBuffer(reach_.longest_ms(Side::kLeft), join_.rule.keeps_left() || as_of_,
-                          hopping_windows(), stage_.table),
+                          hopping_windows(), stage_.table, stage_.on_disk),
                JoinBuffer(reach_.longest_ms(Side::kRight), join_.rule.keeps_right(), hopping_windows(),
-                          stage_.table + kTablesPerSide)},
+                          stage_.table + kTablesPerSide, stage_.on_disk)},
       results_(stage_) {}
+
+void Join::open(state::StoredRows& rows) {
+    stored_ = &rows;
+    for (uint32_t side = 0; side < 2; ++side)
+        buffers_[side].open(rows, side * kTablesPerSide, stage_.cache_bytes / 2);
+}
 
 const WindowGrid* Join::hopping_windows() const {
     const config::Join& rule = join_.rule;
@@ -82,8 +88,9 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
     const EventTime time = batch.times[row];
     const auto side = static_cast<Side>(side_);
     found_.clear();
-    buffers_[1 - side_].find(key, input_.hashes()[i], reach_.first(side, time), reach_.last(side, time),
-                             found_);
+    if (pairs_.empty()) release();
+    WEIR_TRY(find(static_cast<Side>(1 - side_), key, input_.hashes()[i], reach_.first(side, time),
+                  reach_.last(side, time), found_));
     const bool windowed = stage_.window_start >= 0;
     for (const JoinBuffer::Found& found : found_) {
         // Without windows once, else once in each that both are in.
@@ -97,6 +104,20 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
         }
     }
     return {};
+}
+
+Result<void> Join::find(Side side, std::string_view key, uint64_t hash, EventTime first, EventTime last,
+                        std::vector<JoinBuffer::Found>& out) {
+    JoinBuffer& buffer = buffers_[static_cast<size_t>(side)];
+    buffer.find(key, hash, first, last, out);
+    if (!buffer.has_evicted(first)) [[likely]]
+        return {};
+    return buffer.find_stored(key, first, last, out);
+}
+
+void Join::release() {
+    if (stored_ == nullptr) return;
+    for (JoinBuffer& buffer : buffers_) buffer.release();
 }
 
 void Join::add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& found,
@@ -171,32 +192,44 @@ std::optional<OpenWindow> Join::next_window() {
 }
 
 void Join::append_open(std::string_view key, std::vector<OpenWindow>& out) {
-    for (const Side side : {Side::kLeft, Side::kRight}) {
-        const auto index = static_cast<size_t>(side);
-        std::vector<JoinBuffer::Found> found;
-        buffers_[index].find(key, hash_group_key(key), reach_.bound(side, now_), kEndOfTime, found);
-        for (const JoinBuffer::Found& record : found) {
-            if (out.size() == kMostOpenWindows) return;
-            OpenWindow& window = out.emplace_back();
-            window.start = reach_.first(side, record.time);
-            window.end = reach_.last(side, record.time) + 1;
-            window.records = 1;
-            window.closes_at = reach_.reaches(side, record.time + 1);
-            const bool left = side == Side::kLeft;
-            const bool kept = left ? join_.rule.keeps_left() : join_.rule.keeps_right();
-            if (buffers_[index].per_window()) {
-                if (const auto next = buffers_[index].next_window_of(record))
-                    window.result_at = reach_.closes(*next);
-                continue;
-            }
-            if (as_of_ ? left && (kept || nearest(record) != nullptr) : kept && !record.row->matched())
-                window.result_at = window.closes_at;
+    for (const Side side : {Side::kLeft, Side::kRight})
+        if (failure_.ok()) failure_ = append_open_of(side, key, out);
+    release();
+}
+
+Result<void> Join::append_open_of(Side side, std::string_view key, std::vector<OpenWindow>& out) {
+    const auto index = static_cast<size_t>(side);
+    std::vector<JoinBuffer::Found> found;
+    WEIR_TRY(find(side, key, hash_group_key(key), reach_.bound(side, now_), kEndOfTime, found));
+    for (const JoinBuffer::Found& record : found) {
+        if (out.size() == kMostOpenWindows) return {};
+        OpenWindow& window = out.emplace_back();
+        window.start = reach_.first(side, record.time);
+        window.end = reach_.last(side, record.time) + 1;
+        window.records = 1;
+        window.closes_at = reach_.reaches(side, record.time + 1);
+        const bool left = side == Side::kLeft;
+        const bool kept = left ? join_.rule.keeps_left() : join_.rule.keeps_right();
+        if (buffers_[index].per_window()) {
+            if (const auto next = buffers_[index].next_window_of(record))
+                window.result_at = reach_.closes(*next);
+            continue;
         }
+        bool given = kept;
+        if (as_of_ && left && !kept) {
+            WEIR_ASSIGN(const JoinBuffer::Found* const partner, nearest(record));
+            given = partner != nullptr;
+        } else if (!as_of_ && kept) {
+            WEIR_ASSIGN(given, buffers_[index].is_unmatched(record));
+        }
+        if (given) window.result_at = window.closes_at;
     }
+    return {};
 }
 
 Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
     static_cast<void>(idle);
+    WEIR_TRY(failure_);
     if (watermark <= now_) return false;
     now_ = watermark;
     if (next_due() > watermark) return false;
@@ -206,8 +239,9 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
     const WindowGrid::Cell first_open = hopping ? reach_.first_open(watermark) : 0;
     std::array<JoinBuffer::Found, 2> next;
     std::array<bool, 2> any;
-    for (size_t side = 0; side < 2; ++side)
-        any[side] = buffers_[side].next_unmatched(bounds[side], first_open, next[side]);
+    for (size_t side = 0; side < 2; ++side) {
+        WEIR_ASSIGN(any[side], buffers_[side].next_unmatched(bounds[side], first_open, next[side]));
+    }
     const auto leaves_at = [&](Side side) {
         const JoinBuffer::Found& record = next[static_cast<size_t>(side)];
         return hopping ? reach_.closes(record.window) : reach_.reaches(side, record.time + 1);
@@ -216,11 +250,16 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
     size_t count = 0;
     bool changed = false;
     while (any[0] || any[1]) {
+        if (count == 0) release();
         const bool left = any[0] && (!any[1] || leaves_at(Side::kLeft) <= leaves_at(Side::kRight));
         const size_t side = left ? 0 : 1;
-        const JoinBuffer::Found leaving = next[side];
-        any[side] = buffers_[side].next_unmatched(bounds[side], first_open, next[side]);
-        const JoinBuffer::Found* const partner = as_of_ ? nearest(leaving) : nullptr;
+        JoinBuffer::Found leaving = next[side];
+        WEIR_TRY(buffers_[side].load(leaving));
+        WEIR_ASSIGN(any[side], buffers_[side].next_unmatched(bounds[side], first_open, next[side]));
+        const JoinBuffer::Found* partner = nullptr;
+        if (as_of_) {
+            WEIR_ASSIGN(partner, nearest(leaving));
+        }
         changed = true;
         if (as_of_ && partner == nullptr && !join_.rule.keeps_left()) continue;
         if (count == 0) results_.begin(executor, false);
@@ -245,15 +284,16 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
         counters.expired += freed;
         changed = changed || freed > 0;
     }
+    release();
     return changed;
 }
 
-const JoinBuffer::Found* Join::nearest(const JoinBuffer::Found& left) {
+Result<const JoinBuffer::Found*> Join::nearest(const JoinBuffer::Found& left) {
     const std::string_view key = left.row->key();
     if (key.empty()) return nullptr;
     found_.clear();
-    buffers_[1].find(key, hash_group_key(key), reach_.first(Side::kLeft, left.time),
-                     reach_.last(Side::kLeft, left.time), found_);
+    WEIR_TRY(find(Side::kRight, key, hash_group_key(key), reach_.first(Side::kLeft, left.time),
+                  reach_.last(Side::kLeft, left.time), found_));
     const auto distance = [&](const JoinBuffer::Found& right) {
         return right.time < left.time ? left.time - right.time : right.time - left.time;
     };
@@ -270,20 +310,32 @@ void Join::write_changes(EventTime watermark, state::DeltaWriter& out) {
     write_clock(stage_.table, std::max(watermark, now_), out);
 }
 
+bool Join::restore_now(std::string_view value, EventTime& watermark) {
+    const auto clock = restore_clock(value);
+    if (!clock) return false;
+    now_ = watermark = *clock;
+    for (size_t side = 0; side < 2; ++side)
+        buffers_[side].restore_bound(reach_.bound(static_cast<Side>(side), now_),
+                                     hopping_windows() != nullptr ? reach_.first_open(now_) : 0);
+    return true;
+}
+
+Result<void> Join::restore_stored(EventTime& watermark) {
+    WEIR_ASSIGN(const auto clock, stored_->find(0, kClockKey));
+    if (clock && !restore_now(*clock, watermark)) return unreadable();
+    for (JoinBuffer& buffer : buffers_) WEIR_TRY(buffer.restore_stored());
+    return {};
+}
+
+Error Join::unreadable() const {
+    return {Code::kCorrupt, "state of " + stage_.step + " is not in a format this version reads"};
+}
+
 Result<void> Join::restore(uint32_t table, std::string_view key, std::string_view value,
                            EventTime& watermark) {
-    const Error unreadable{Code::kCorrupt,
-                           "state of " + stage_.step + " is not in a format this version reads"};
     const uint32_t place = table - stage_.table;
-    if (place == 0 && key == kClockKey) {
-        const auto clock = restore_clock(value);
-        if (!clock) return unreadable;
-        now_ = watermark = *clock;
-        for (size_t side = 0; side < 2; ++side)
-            buffers_[side].restore_bound(reach_.bound(static_cast<Side>(side), now_),
-                                         hopping_windows() != nullptr ? reach_.first_open(now_) : 0);
-        return {};
-    }
+    if (place == 0 && key == kClockKey)
+        return restore_now(value, watermark) ? Result<void>{} : Result<void>(unreadable());
     const size_t side = place / kTablesPerSide;
     const bool partners = place % kTablesPerSide != 0;
     // Values are read with every pair later on, unchecked: here is where they are checked.
@@ -295,7 +347,7 @@ Result<void> Join::restore(uint32_t table, std::string_view key, std::string_vie
         return in.done() && !in.failed();
     };
     const bool good = side < 2 && buffers_[side].restore(partners, key, value, good_values);
-    return good ? Result<void>{} : Result<void>(unreadable);
+    return good ? Result<void>{} : Result<void>(unreadable());
 }
 
 void Join::restore_erased(uint32_t table, std::string_view key) {

@@ -14,6 +14,7 @@
 //             before it has one there.
 //
 // Stored form: join_buffer.h, and table T, key "w": version(u8) clock(i64).
+// On disk: the buffers read what they do not have in memory from the stage's rows (join_buffer.h).
 //
 // Thread:  the worker that owns the shard.
 #pragma once
@@ -42,7 +43,7 @@ public:
                                     Batch& batch, Rows rows);
 
     [[nodiscard]] Result<bool> advance(Executor& executor, EventTime watermark, bool idle) override;
-    [[nodiscard]] Result<void> finish_epoch(Executor&) override { return {}; }
+    [[nodiscard]] Result<void> finish_epoch(Executor&) override { return failure_; }
     [[nodiscard]] EventTime next_due() override;
     [[nodiscard]] EventTime clock() const override { return now_; }
     // The whole of both buffers, as of which something leaves next.
@@ -60,6 +61,8 @@ public:
     [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
                                        EventTime& watermark) override;
     void restore_erased(uint32_t table, std::string_view key) override;
+    void open(state::StoredRows& rows) override;
+    [[nodiscard]] Result<void> restore_stored(EventTime& watermark) override;
 
 private:
     struct Pair {
@@ -81,7 +84,14 @@ private:
     void insert(const Batch& batch, StreamCounters& counters);
     void fill_window(size_t row, WindowGrid::Cell window);
     // The right record for a left one that leaves; null: there is none.
-    [[nodiscard]] const JoinBuffer::Found* nearest(const JoinBuffer::Found& left);
+    [[nodiscard]] Result<const JoinBuffer::Found*> nearest(const JoinBuffer::Found& left);
+    [[nodiscard]] Result<void> find(Side side, std::string_view key, uint64_t hash, EventTime first,
+                                    EventTime last, std::vector<JoinBuffer::Found>& out);
+    // What was found on disk is used no more.
+    void release();
+    [[nodiscard]] Result<void> append_open_of(Side side, std::string_view key, std::vector<OpenWindow>& out);
+    [[nodiscard]] bool restore_now(std::string_view value, EventTime& watermark);
+    [[nodiscard]] Error unreadable() const;
 
     const Stage& stage_;
     const StageId id_;
@@ -91,6 +101,8 @@ private:
     std::array<JoinBuffer, 2> buffers_;
     JoinResults results_;
     EventTime now_ = kNoTime;
+    state::StoredRows* stored_ = nullptr;  // Null: the buffers are in memory.
+    Result<void> failure_;                 // Of a read for people: it is told with the next change.
 
     // Of the slice that is taken:
     size_t side_ = 0;

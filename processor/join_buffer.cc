@@ -12,6 +12,7 @@ namespace weir::processor {
 namespace {
 
 constexpr int64_t kPanes = 16;
+constexpr int64_t kPanesOnDisk = 4;
 constexpr int64_t kNarrowestMs = 2'000;
 constexpr int64_t kWidestMs = int64_t{1} << 31;
 constexpr EventTime kOrigin = 1'767'225'600'000;  // 2026-01-01, in the middle of the times that are taken.
@@ -19,8 +20,7 @@ constexpr size_t kFirstSlots = 16;
 constexpr size_t kFirstBlock = 1 << 10;
 constexpr size_t kLargestBlock = 64 << 10;
 constexpr size_t kPieceBytes = 16 << 10;
-constexpr uint8_t kFoundPartner = 1;
-constexpr uint8_t kOpenFollows = 2;
+constexpr size_t kMarkedBytes = 56;  // A node of the set.
 constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
 
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
@@ -43,12 +43,13 @@ std::string_view JoinBuffer::Row::values() const {
     return in.take(in.remaining());
 }
 
-JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table)
-    : width_ms_(std::clamp(keep_ms / kPanes, kNarrowestMs, kWidestMs)),
+JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table, bool on_disk)
+    : width_ms_(std::clamp(keep_ms / (on_disk ? kPanesOnDisk : kPanes), kNarrowestMs, kWidestMs)),
       origin_(kOrigin / width_ms_),
       keeps_(keeps),
       windows_(keeps ? windows : nullptr),
       table_(table) {}
+
 
 int32_t JoinBuffer::number_of(EventTime time) const {
     return static_cast<int32_t>(floor_div(time, width_ms_) - origin_);
@@ -224,7 +225,7 @@ void JoinBuffer::mark_matched(const Found& found, WindowGrid::Cell first, Window
     }
     if (found.row->matched()) return;
     found.row->size |= Row::kMatched;
-    if (keeps_) marked_.push_back(found);
+    if (keeps_ && !mark_evicted(found)) marked_.push_back(found);
 }
 
 void JoinBuffer::push_waiting(Pane& pane, Row& row) {
@@ -267,10 +268,11 @@ EventTime JoinBuffer::next_bound() {
     const EventTime end = start + width_ms_;
     if (!keeps_ || per_window()) return end;
     if (!pane.telling) return told_before_ == kEndOfTime ? kEndOfTime : std::max(start, told_before_) + 1;
-    return pane.waiting.empty() ? end : start + pane.waiting.front().after_start + 1;
+    return std::min(pane.waiting.empty() ? end : start + pane.waiting.front().after_start + 1,
+                    stored_bound_);
 }
 
-bool JoinBuffer::next_unmatched(EventTime bound, WindowGrid::Cell first_open, Found& out) {
+Result<bool> JoinBuffer::next_unmatched(EventTime bound, WindowGrid::Cell first_open, Found& out) {
     if (!keeps_) return false;
     if (per_window()) {
         start_leaving();
@@ -285,18 +287,28 @@ bool JoinBuffer::next_unmatched(EventTime bound, WindowGrid::Cell first_open, Fo
         push_next_window(out);
         return true;
     }
+    EventTime time = 0;
+    Pane* const pane = find_waiting(bound, time);
+    if (stored_ != nullptr) {
+        WEIR_ASSIGN(const bool stored, next_stored(bound, pane, time, out));
+        if (stored) return true;
+    }
+    if (pane == nullptr) return false;
+    out = {pop_waiting(*pane), time};
+    return true;
+}
+
+JoinBuffer::Pane* JoinBuffer::find_waiting(EventTime bound, EventTime& time) {
     for (auto& [number, pane] : panes_) {
         const EventTime start = start_of(number);
-        if (start >= bound) return false;
+        if (start >= bound) return nullptr;
         start_telling(pane, start);
-        while (!pane.waiting.empty() && start + pane.waiting.front().after_start < bound) {
-            Row* const row = pop_waiting(pane);
-            if (row->matched()) continue;
-            out = {row, start + row->after_start};
-            return true;
-        }
+        while (!pane.waiting.empty() && pane.waiting.front().row->matched()) pop_waiting(pane);
+        if (pane.waiting.empty()) continue;
+        time = start + pane.waiting.front().after_start;
+        return time < bound ? &pane : nullptr;
     }
-    return false;
+    return nullptr;
 }
 
 JoinBuffer::Panes::iterator JoinBuffer::drop(Panes::iterator pane) {
@@ -313,6 +325,7 @@ uint64_t JoinBuffer::free(EventTime bound) {
         if (pane->second.written_rows > 0) erased_.push_back(start);
         pane = drop(pane);
     }
+    if (stored_ != nullptr) look_at_evicted();
     const EventTime limited = std::clamp(bound, kFirstTime, kEndTime);
     oldest_ = std::max(oldest_, number_of(limited));
     std::erase_if(marked_, [&](const Found& found) { return !exists(number_of(found.time)); });
@@ -322,6 +335,7 @@ uint64_t JoinBuffer::free(EventTime bound) {
 uint64_t JoinBuffer::count_rows() const {
     uint64_t count = 0;
     for (const auto& [number, pane] : panes_) {
+        count += pane.evicted;
         for (const Block& block : pane.blocks) {
             size_t at = 0;
             while (next_in_block(block, at) != nullptr) ++count;
@@ -337,10 +351,12 @@ size_t JoinBuffer::bytes() const {
                  pane.waiting.capacity() * sizeof(Waiting) + pane.restored.capacity() * sizeof(Row*);
         for (const Block& block : pane.blocks) total += block.size;
     }
+    if (stored_ != nullptr) total += stored_->marked.size() * kMarkedBytes;
     return total;
 }
 
 void JoinBuffer::write_changes(state::DeltaWriter& out) {
+    if (stored_ != nullptr) return write_stored(out);
     std::string key;
     std::string value;
     for (const EventTime start : erased_) {

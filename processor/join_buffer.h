@@ -13,6 +13,13 @@
 //             row(length varint, bytes)
 //   prefix := start of the pane, as in group_table.h; row := key(length varint, bytes; empty: NULL) values
 //   open   := from(varint) to(varint), after the record's first window: see Open
+// On disk (open()) the store has all rows up to the last commit, and memory those that came last, as many as
+// the cache may hold. Older ones are evicted: known by the number of each pane's first rows that are in the
+// store alone. Panes are wider, because a search goes through them one by one; a record is a row of its own.
+//   T      key: prefix key(length varint, bytes; empty: NULL) place; value: flags(u8) values
+//   T + 1  key: prefix, value: rows(varint) newest(varint): of the pane
+//          key: prefix place, value: key: the record has no partner so far; only where that counts
+//   place  := time(u32, big-endian, after the pane's start) sequence(u32, big-endian)
 //
 // Bounds:  event times from 1900 to 2160 (kFirstTime, kEndTime), so that a pane's number fits in 32 bits.
 // Thread:  the worker that owns the shard.
@@ -23,15 +30,20 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/result.h"
 #include "base/time.h"
+#include "processor/arena.h"
 #include "processor/window_grid.h"
 #include "state/delta.h"
+#include "state/stored_rows.h"
 
 namespace weir::processor {
 
@@ -57,7 +69,7 @@ public:
         [[nodiscard]] std::string_view values() const;
     };
     struct Found {
-        Row* row;
+        Row* row;  // Null: it leaves and is in the store alone, until load().
         EventTime time;
         WindowGrid::Cell window = 0;  // That the record leaves; only where records are told once per window.
     };
@@ -73,8 +85,8 @@ public:
 
     // `keeps`: records without a partner are asked for when they leave; with `windows`, for each window that
     // they leave without one. Panes are so wide that a record that is kept for `keep_ms` passes through about
-    // sixteen.
-    JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table);
+    // sixteen, on disk four.
+    JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table, bool on_disk);
 
     // Appends the key's records from `first` to `last`, both included, in order of their times, then arrival.
     void find(std::string_view key, uint64_t hash, EventTime first, EventTime last,
@@ -104,7 +116,7 @@ public:
     // The next record older than `bound` that found no partner, in order of their times, then arrival; each
     // is told once. With per_window(): that found none in a window before `first_open`, in order of those,
     // then as above; told once for each. Valid until free().
-    [[nodiscard]] bool next_unmatched(EventTime bound, WindowGrid::Cell first_open, Found& out);
+    [[nodiscard]] Result<bool> next_unmatched(EventTime bound, WindowGrid::Cell first_open, Found& out);
     // Frees panes that end at `bound` or before; the number of records that were in them.
     uint64_t free(EventTime bound);
     // What is older was told before the restart.
@@ -123,7 +135,27 @@ public:
                                const std::function<bool(std::string_view)>& good);
     void restore_erased(std::string_view prefix);
 
+    // --- On disk: join_buffer_stored.cc ---
+
+    // Before anything else. `table`: T among `rows`. At most `cache_bytes` stay in memory of what is stored.
+    void open(state::StoredRows& rows, uint32_t table, size_t cache_bytes);
+    // After restore_bound(), in place of restore().
+    [[nodiscard]] Result<void> restore_stored();
+    // Whether find() lacks something at or after `first`, which find_stored() has to add.
+    [[nodiscard]] bool has_evicted(EventTime first) const { return first <= evicted_until_; }
+    // `out` is what find() gave. The rows are copies that live until release().
+    [[nodiscard]] Result<void> find_stored(std::string_view key, EventTime first, EventTime last,
+                                           std::vector<Found>& out);
+    // Reads the row of what next_unmatched() gave last; it lives until release().
+    [[nodiscard]] Result<void> load(Found& found);
+    void release();
+    // Whether a record that was found is still without a partner; where that counts.
+    [[nodiscard]] Result<bool> is_unmatched(const Found& found);
+
 private:
+    static constexpr uint8_t kFoundPartner = 1;
+    static constexpr uint8_t kOpenFollows = 2;
+
     struct Block {
         std::unique_ptr<char[]> memory;
         size_t size = 0;
@@ -152,7 +184,10 @@ private:
     struct Pane {
         std::vector<Block> blocks;
         uint32_t rows = 0;
-        uint32_t written_rows = 0;  // So many are stored, all before this place.
+        uint32_t evicted = 0;  // Of them, the first ones: they are in no block …
+        EventTime evicted_until = kNoTime;  // … and none is later.
+        uint32_t newest = 0;                // Of those that are stored, after the start; on disk only.
+        uint32_t written_rows = 0;          // So many are stored, all before this place.
         size_t written_block = 0;
         size_t written_used = 0;
         bool telling = false;          // `waiting` is in use:
@@ -166,6 +201,22 @@ private:
         int32_t pane = 0;
     };
 
+    struct Stored {
+        state::StoredRows& rows;
+        const uint32_t table;
+        const size_t cache_bytes;
+        std::set<std::pair<EventTime, uint32_t>> marked{};  // Evicted rows that found a partner in the epoch.
+        // While records leave: over those without a partner …
+        std::optional<state::StoredRows::Cursor> leaving{};
+        bool at_leaving = false;  // … at the next one of them:
+        EventTime leaving_time = 0;
+        uint32_t leaving_sequence = 0;
+        std::string loading{};  // The key in T of the one before.
+        Arena loaded{};
+        std::string from{};
+        std::string key{};
+    };
+
     [[nodiscard]] int32_t number_of(EventTime time) const;
     [[nodiscard]] EventTime start_of(int32_t number) const;
     [[nodiscard]] bool exists(int32_t pane) const { return pane >= oldest_; }
@@ -176,6 +227,8 @@ private:
     void start_telling(Pane& pane, EventTime start) const;
     static void push_waiting(Pane& pane, Row& row);
     static Row* pop_waiting(Pane& pane);
+    // The oldest row in memory that waits and is older than `bound` is its pane's first; null: there is none.
+    [[nodiscard]] Pane* find_waiting(EventTime bound, EventTime& time);
     Row* next_in_block(const Block& block, size_t& at) const;
     [[nodiscard]] size_t row_bytes(size_t size) const;
     // Behind the encoded row; per_window() only.
@@ -197,6 +250,21 @@ private:
     // The first entry is not of a window in which the row found a partner.
     void settle_leaving();
     Panes::iterator drop(Panes::iterator pane);
+    // join_buffer_stored.cc
+    [[nodiscard]] bool mark_evicted(const Found& found);
+    void write_stored(state::DeltaWriter& out);
+    void write_row(EventTime start, const Row& row, state::DeltaWriter& out);
+    void evict();
+    void evict_blocks(EventTime start, Pane& pane, size_t count);
+    void relink();
+    void look_at_evicted();
+    void append_place_key(EventTime time, uint32_t sequence, std::string& out) const;
+    [[nodiscard]] Row* make_row(std::string_view key, uint32_t after_start, uint32_t sequence,
+                                std::string_view stored);
+    // An evicted one, if it leaves before what is in memory: `pane` has the next of those, at `time`; null:
+    // there is none.
+    [[nodiscard]] Result<bool> next_stored(EventTime bound, const Pane* pane, EventTime time, Found& out);
+    [[nodiscard]] Result<void> find_leaving(EventTime bound);
 
     const int64_t width_ms_;
     const int64_t origin_;
@@ -215,6 +283,9 @@ private:
     std::vector<EventTime> erased_;  // Stored panes freed in this epoch, by start.
     std::vector<Found> marked_;      // Rows that found a partner in this epoch, where that counts.
     std::string length_;
+    EventTime evicted_until_ = kNoTime;    // No evicted row is later.
+    EventTime stored_bound_ = kEndOfTime;  // As next_bound(), of evicted rows without a partner.
+    std::unique_ptr<Stored> stored_;       // Null: all rows are in memory.
 };
 
 }  // namespace weir::processor

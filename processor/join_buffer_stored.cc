@@ -1,0 +1,351 @@
+// A side whose rows are on disk: what of it is in memory, and how the rest is found.
+#include <algorithm>
+#include <new>
+#include <set>
+#include <utility>
+
+#include "base/bytes.h"
+#include "processor/arena.h"
+#include "processor/group_table.h"
+#include "processor/join_buffer.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr size_t kPlaceBytes = 2 * sizeof(uint32_t);
+
+void append_big_endian(uint32_t number, std::string& out) {
+    for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(number >> shift));
+}
+
+void append_place(uint32_t after_start, uint32_t sequence, std::string& out) {
+    append_big_endian(after_start, out);
+    append_big_endian(sequence, out);
+}
+
+uint32_t read_big_endian(std::string_view bytes) {
+    uint32_t number = 0;
+    for (const char byte : bytes) number = number << 8 | static_cast<uint8_t>(byte);
+    return number;
+}
+
+// Of a key that ends with a place.
+uint32_t read_after_start(std::string_view key) {
+    return read_big_endian(key.substr(key.size() - kPlaceBytes, sizeof(uint32_t)));
+}
+uint32_t read_sequence(std::string_view key) {
+    return read_big_endian(key.substr(key.size() - sizeof(uint32_t)));
+}
+
+Error unreadable(state::StoredRows& rows) {
+    return {Code::kCorrupt, rows.store().name() + " has rows in a format that this version does not read"};
+}
+
+}  // namespace
+
+void JoinBuffer::open(state::StoredRows& rows, uint32_t table, size_t cache_bytes) {
+    WEIR_CHECK(!per_window(), "records that are told once per window are not on disk");
+    stored_ = std::make_unique<Stored>(rows, table, cache_bytes);
+}
+
+Result<void> JoinBuffer::restore_stored() {
+    Stored& stored = *stored_;
+    stored.from.clear();
+    for (;;) {
+        auto totals = stored.rows.scan(stored.table + 1, {}, stored.from);
+        WEIR_ASSIGN(const bool any, totals.next());
+        if (!any) break;
+        if (totals.key().size() != kPrefixBytes) return unreadable(stored.rows);
+        const EventTime start = read_prefix(totals.key());
+        ByteReader in(totals.value());
+        const uint64_t rows = in.varint();
+        const uint64_t newest = in.varint();
+        if (in.failed() || !in.done() || start < kFirstTime - width_ms_ || start >= kEndTime ||
+            start_of(number_of(start)) != start || rows > UINT32_MAX ||
+            newest >= static_cast<uint64_t>(width_ms_))
+            return unreadable(stored.rows);
+        Pane& pane = panes_[number_of(start)];
+        pane.rows = pane.evicted = pane.written_rows = static_cast<uint32_t>(rows);
+        pane.newest = static_cast<uint32_t>(newest);
+        pane.evicted_until = start + pane.newest;
+        rows_ += rows;
+        stored.from.clear();
+        append_prefix(start + width_ms_, stored.from);
+    }
+    if (keeps_ && told_before_ != kEndOfTime) stored_bound_ = std::max(told_before_, kFirstTime) + 1;
+    look_at_evicted();
+    return {};
+}
+
+void JoinBuffer::look_at_evicted() {
+    stored_->leaving.reset();
+    evicted_until_ = kNoTime;
+    for (const auto& [number, pane] : panes_) evicted_until_ = std::max(evicted_until_, pane.evicted_until);
+    if (evicted_until_ < told_before_) stored_bound_ = kEndOfTime;
+    std::erase_if(stored_->marked, [&](const auto& marked) { return marked.first < told_before_; });
+}
+
+void JoinBuffer::append_place_key(EventTime time, uint32_t sequence, std::string& out) const {
+    const EventTime start = start_of(number_of(time));
+    append_prefix(start, out);
+    append_place(static_cast<uint32_t>(time - start), sequence, out);
+}
+
+JoinBuffer::Row* JoinBuffer::make_row(std::string_view key, uint32_t after_start, uint32_t sequence,
+                                      std::string_view stored) {
+    if (stored.empty() || static_cast<uint8_t>(stored.front()) > kFoundPartner) return nullptr;
+    std::string& length = length_;
+    length.clear();
+    put_varint(length, key.size());
+    const std::string_view values = stored.substr(1);
+    const size_t size = length.size() + key.size() + values.size();
+    if (size >= Row::kMatched) return nullptr;
+    auto* const row = new (stored_->loaded.allocate(row_bytes(size))) Row;
+    row->size = static_cast<uint32_t>(size);
+    if (stored.front() != 0) row->size |= Row::kMatched;
+    row->after_start = after_start;
+    row->sequence = sequence;
+    char* to = reinterpret_cast<char*>(row + 1);
+    for (const std::string_view part : {std::string_view(length), key, values})
+        to = std::copy(part.begin(), part.end(), to);
+    return row;
+}
+
+Result<void> JoinBuffer::find_stored(std::string_view key, EventTime first, EventTime last,
+                                     std::vector<Found>& out) {
+    Stored& stored = *stored_;
+    const size_t in_memory = out.size();
+    const auto begin = panes_.lower_bound(number_of(std::clamp(first, kFirstTime, kEndTime)));
+    for (auto at = begin; at != panes_.end(); ++at) {
+        const auto& [number, pane] = *at;
+        const EventTime start = start_of(number);
+        if (start > last) break;
+        if (pane.evicted == 0 || pane.evicted_until < first) continue;
+        stored.key.clear();
+        append_prefix(start, stored.key);
+        put_bytes(stored.key, key);
+        stored.from = stored.key;
+        append_place(static_cast<uint32_t>(std::max<EventTime>(first - start, 0)), 0, stored.from);
+        auto rows = stored.rows.scan(stored.table, stored.key, stored.from);
+        for (;;) {
+            WEIR_ASSIGN(const bool any, rows.next());
+            if (!any) break;
+            if (rows.key().size() != stored.key.size() + kPlaceBytes) return unreadable(stored.rows);
+            const uint32_t after_start = read_after_start(rows.key());
+            const uint32_t sequence = read_sequence(rows.key());
+            const EventTime time = start + after_start;
+            if (time > last) break;
+            if (sequence >= pane.evicted) continue;  // In memory, too.
+            Row* const row = make_row(key, after_start, sequence, rows.value());
+            if (row == nullptr) return unreadable(stored.rows);
+            out.push_back({row, time});
+        }
+    }
+    std::inplace_merge(out.begin(), out.begin() + static_cast<ptrdiff_t>(in_memory), out.end(),
+                       [](const Found& a, const Found& b) {
+                           return a.time != b.time ? a.time < b.time : a.row->sequence < b.row->sequence;
+                       });
+    return {};
+}
+
+void JoinBuffer::release() {
+    if (stored_ != nullptr) stored_->loaded.reset();
+}
+
+bool JoinBuffer::mark_evicted(const Found& found) {
+    if (stored_ == nullptr || found.row->sequence >= panes_.find(number_of(found.time))->second.evicted)
+        return false;
+    stored_->marked.emplace(found.time, found.row->sequence);
+    return true;
+}
+
+Result<bool> JoinBuffer::is_unmatched(const Found& found) {
+    if (found.row->matched()) return false;
+    if (stored_ == nullptr || found.row->sequence >= panes_.find(number_of(found.time))->second.evicted)
+        return true;
+    if (stored_->marked.contains({found.time, found.row->sequence})) return false;
+    stored_->key.clear();
+    append_place_key(found.time, found.row->sequence, stored_->key);
+    WEIR_ASSIGN(const auto waits, stored_->rows.find(stored_->table + 1, stored_->key));
+    return waits.has_value();
+}
+
+Result<bool> JoinBuffer::next_stored(EventTime bound, const Pane* pane, EventTime time, Found& out) {
+    Stored& stored = *stored_;
+    if (!stored.leaving) {
+        if (stored_bound_ > bound) return false;
+        stored.from.clear();
+        append_place_key(std::clamp(told_before_, kFirstTime, kEndTime), 0, stored.from);
+        stored.leaving.emplace(stored.rows.scan(stored.table + 1, {}, stored.from));
+        WEIR_TRY(find_leaving(bound));
+    }
+    if (!stored.at_leaving) return false;
+    if (pane != nullptr && (time != stored.leaving_time
+                                ? time < stored.leaving_time
+                                : pane->waiting.front().sequence < stored.leaving_sequence))
+        return false;
+    out = {nullptr, stored.leaving_time};
+    stored.loading.clear();
+    const std::string_view entry = stored.leaving->key();
+    stored.loading.append(entry.substr(0, kPrefixBytes));
+    put_bytes(stored.loading, stored.leaving->value());
+    stored.loading.append(entry.substr(kPrefixBytes));
+    WEIR_TRY(find_leaving(bound));
+    return true;
+}
+
+// To the next entry of an evicted row that has no partner yet and leaves before `bound`.
+Result<void> JoinBuffer::find_leaving(EventTime bound) {
+    Stored& stored = *stored_;
+    for (;;) {
+        WEIR_ASSIGN(stored.at_leaving, stored.leaving->next());
+        if (!stored.at_leaving) {
+            stored_bound_ = kEndOfTime;
+            return {};
+        }
+        const std::string_view key = stored.leaving->key();
+        if (key.size() == kPrefixBytes) continue;
+        if (key.size() != kPrefixBytes + kPlaceBytes) return unreadable(stored.rows);
+        const EventTime start = read_prefix(key);
+        stored.leaving_time = start + read_after_start(key);
+        stored.leaving_sequence = read_sequence(key);
+        if (stored.leaving_time >= bound) {
+            stored_bound_ = stored.leaving_time + 1;
+            stored.at_leaving = false;
+            return {};
+        }
+        const auto pane = panes_.find(number_of(start));
+        const bool evicted = pane != panes_.end() && stored.leaving_sequence < pane->second.evicted;
+        if (evicted && !stored.marked.contains({stored.leaving_time, stored.leaving_sequence}))
+            return {};
+    }
+}
+
+Result<void> JoinBuffer::load(Found& found) {
+    if (found.row != nullptr) return {};
+    Stored& stored = *stored_;
+    WEIR_ASSIGN(const auto value, stored.rows.find(stored.table, stored.loading));
+    if (!value) return unreadable(stored.rows);
+    ByteReader in(std::string_view(stored.loading).substr(kPrefixBytes));
+    const std::string_view key = in.bytes();
+    found.row =
+        make_row(key, read_after_start(stored.loading), read_sequence(stored.loading), *value);
+    if (found.row == nullptr) return unreadable(stored.rows);
+    return {};
+}
+
+void JoinBuffer::write_row(EventTime start, const Row& row, state::DeltaWriter& out) {
+    std::string& key = stored_->key;
+    std::string& value = stored_->from;
+    key.clear();
+    append_prefix(start, key);
+    put_bytes(key, row.key());
+    append_place(row.after_start, row.sequence, key);
+    value.assign(1, static_cast<char>(row.matched() ? kFoundPartner : 0));
+    value.append(row.values());
+    out.put(table_, key, value);
+    if (!keeps_ || row.matched()) return;
+    key.resize(kPrefixBytes);
+    append_place(row.after_start, row.sequence, key);
+    out.put(table_ + 1, key, row.key());
+}
+
+void JoinBuffer::write_stored(state::DeltaWriter& out) {
+    std::string key;
+    std::string value;
+    for (const EventTime start : erased_) {
+        key.clear();
+        append_prefix(start, key);
+        out.erase_prefix(table_, key);
+        out.erase_prefix(table_ + 1, key);
+    }
+    erased_.clear();
+    const auto found_partner = [&](EventTime time, uint32_t sequence) {
+        key.clear();
+        append_place_key(time, sequence, key);
+        out.erase(table_ + 1, key);
+    };
+    for (const auto& [time, sequence] : stored_->marked) found_partner(time, sequence);
+    stored_->marked.clear();
+    // A row that is new does not wait.
+    for (const Found& found : marked_)
+        if (found.row->sequence < panes_.find(number_of(found.time))->second.written_rows)
+            found_partner(found.time, found.row->sequence);
+    marked_.clear();
+    for (auto& [number, pane] : panes_) {
+        if (pane.written_rows == pane.rows) continue;
+        const EventTime start = start_of(number);
+        for (; pane.written_block < pane.blocks.size(); ++pane.written_block, pane.written_used = 0) {
+            const Block& block = pane.blocks[pane.written_block];
+            while (const Row* const row = next_in_block(block, pane.written_used)) {
+                pane.newest = std::max(pane.newest, row->after_start);
+                write_row(start, *row, out);
+            }
+            if (pane.written_block + 1 == pane.blocks.size()) break;
+        }
+        pane.written_rows = pane.rows;
+        key.clear();
+        append_prefix(start, key);
+        value.clear();
+        put_varint(value, pane.rows);
+        put_varint(value, pane.newest);
+        out.put(table_ + 1, key, value);
+    }
+    evict();
+}
+
+// The oldest panes go first, of a pane the rows that came first; so much at once that it is seldom.
+void JoinBuffer::evict() {
+    if (bytes() <= stored_->cache_bytes) return;
+    size_t held = 0;
+    for (const auto& [number, pane] : panes_)
+        for (const Block& block : pane.blocks) held += block.size;
+    bool evicted = false;
+    for (auto& [number, pane] : panes_) {
+        size_t count = 0;
+        for (; count < pane.blocks.size() && held > stored_->cache_bytes / 2; ++count)
+            held -= pane.blocks[count].size;
+        if (count > 0) evict_blocks(start_of(number), pane, count);
+        evicted = evicted || count > 0;
+    }
+    if (!evicted) return;
+    look_at_evicted();
+    relink();
+}
+
+void JoinBuffer::evict_blocks(EventTime start, Pane& pane, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+        size_t at = 0;
+        while (const Row* const row = next_in_block(pane.blocks[i], at)) {
+            const EventTime time = start + row->after_start;
+            pane.evicted = row->sequence + 1;
+            pane.evicted_until = std::max(pane.evicted_until, time);
+            if (keeps_ && !row->matched() && time >= told_before_)
+                stored_bound_ = std::min(stored_bound_, time + 1);
+        }
+    }
+    std::erase_if(pane.waiting, [&](const Waiting& waiting) { return waiting.sequence < pane.evicted; });
+    std::make_heap(pane.waiting.begin(), pane.waiting.end(), Waiting::later);
+    if (pane.waiting.empty()) pane.waiting = {};
+    pane.blocks.erase(pane.blocks.begin(), pane.blocks.begin() + static_cast<ptrdiff_t>(count));
+    // All are written; new rows go on in the last one.
+    pane.written_block = pane.blocks.empty() ? 0 : pane.blocks.size() - 1;
+    pane.written_used = pane.blocks.empty() ? 0 : pane.blocks.back().used;
+}
+
+void JoinBuffer::relink() {
+    slots_ = {};
+    used_slots_ = 0;
+    for (auto& [number, pane] : panes_) {
+        for (const Block& block : pane.blocks) {
+            size_t at = 0;
+            while (Row* const row = next_in_block(block, at)) {
+                row->next = nullptr;
+                if (const std::string_view key = row->key(); !key.empty())
+                    link(*row, number, hash_group_key(key));
+            }
+        }
+    }
+}
+
+}  // namespace weir::processor
