@@ -10,7 +10,12 @@ namespace {
 std::string_view held_in_memory(const Stage& stage) {
     using Kind = config::Window::Kind;
     if (stage.limit > 0) return stage.limits_duplicates ? "a dedupe" : "a throttle";
-    if (stage.join) return stage.join->rule.in_sessions() ? "a join in session windows" : "a join";
+    if (stage.join) {
+        const config::Join& rule = stage.join->rule;
+        if (rule.in_sessions()) return "a join in session windows";
+        const bool hopping = rule.by == config::Join::By::kWindow && rule.window.kind == Kind::kHopping;
+        return hopping && rule.kind != config::Join::Kind::kInner ? "an outer join in hopping windows" : "";
+    }
     if (stage.holds_rows) return stage.keeps_row_times ? "a dedupe with `keep: last`" : "a top_n";
     switch (stage.window.kind) {
         case Kind::kTumbling:

@@ -21,6 +21,21 @@ TEST_CASE("an operator that cannot keep its state on disk says so, whatever kind
               .find("a top_n keeps") != std::string::npos);
     CHECK(refused("join: {left: a, right: b, match: a.k = b.k, window: {session: 1h}, " + disk + "}")
               .find("a join in session windows keeps") != std::string::npos);
+    const std::string hopping = "window: {hopping: {size: 1m, step: 10s}}, ";
+    CHECK(refused("join: {left: a, right: b, kind: left, match: a.k = b.k, " + hopping + disk + "}")
+              .find("an outer join in hopping windows keeps") != std::string::npos);
+}
+
+TEST_CASE("joins within an interval, in windows and as of can be on disk") {
+    for (const std::string how : {"within: 1h, kind: full", "window: {tumbling: 1h}, kind: left",
+                                  "window: {hopping: {size: 1m, step: 10s}}", "as_of: {tolerance: 1m}"}) {
+        const auto plan = plan_of(kHead + "  b: {topic: b, keyed_by: k}\nstreams:\n  s:\n" +
+                                  "    join: {left: a, right: b, match: a.k = b.k, " + how +
+                                  ", state: {backend: rocksdb}}\n    to: out\n");
+        REQUIRE(plan->stored_tables.size() == 1);
+        CHECK(plan->stored_tables[0].name == "s.join");
+        CHECK(plan->explain(ExplainFormat::kText).find("on disk, in RocksDB") != std::string::npos);
+    }
 }
 
 TEST_CASE("tables on disk are told in explain, and are other state than those in memory") {
