@@ -71,7 +71,7 @@ std::optional<std::vector<Prepared>> prepare(const std::vector<std::string>& fil
                                              bool tests_must_fit) {
     config::LoadOptions options = config::system_options();
     options.tests_must_fit = tests_must_fit;
-    options.has_rocksdb = WEIR_HAS_ROCKSDB;
+    options.has_rocksdb = WEIR_ROCKSDB;
     options.allow_missing_references = allow_missing_references;
     options.check_kafka_property = connectors::check_kafka_property;
     std::vector<Prepared> prepared;

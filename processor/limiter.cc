@@ -8,6 +8,7 @@
 namespace weir::processor {
 namespace {
 
+constexpr uint32_t kStoredClockTable = 1;  // Of a stage on disk, whose first table has nothing but rows.
 
 }  // namespace
 
@@ -34,7 +35,8 @@ Result<void> Limiter::pass(Executor& executor, const Node& node, const LimitNode
         }
         key_.clear();
         for (const Column* by : by_) append_group_key((*by)[row], key_);
-        if (take(time)) {
+        WEIR_ASSIGN(const bool passes, take(time));
+        if (passes) {
             rows_[passed++] = row;
         } else {
             ++stopped;
@@ -72,7 +74,8 @@ Result<void> Limiter::evaluate(Executor& executor, const Node& node, const Limit
     return {};
 }
 
-bool Limiter::take(EventTime time) {
+Result<bool> Limiter::take(EventTime time) {
+    if (stored_) return stored_->take(key_, time);
     const uint64_t hash = hash_group_key(key_);
     // From the newest on: those too far ahead, those that count, those too far behind.
     Span* previous = spans_.chain(key_, hash).last;
@@ -110,6 +113,7 @@ void Limiter::prepare() {
 Result<bool> Limiter::advance(Executor&, EventTime watermark, bool) {
     prepare();
     now_ = std::max(now_, watermark);
+    if (stored_) stored_->forget(now_);
     while (!heap_.empty() && heap_.front().at <= now_) {
         spans_.remove(*heap_.front().span);
         std::pop_heap(heap_.begin(), heap_.end());
@@ -119,27 +123,50 @@ Result<bool> Limiter::advance(Executor&, EventTime watermark, bool) {
 }
 
 void Limiter::write_changes(EventTime watermark, state::DeltaWriter& out) {
+    if (stored_) {
+        stored_->write_changes(out);
+        write_clock(stage_.table + kStoredClockTable, std::max(watermark, now_), out);
+        return;
+    }
     spans_.write_changes(stage_.table, out);
     write_clock(stage_.table, std::max(watermark, now_), out);
 }
 
 Result<void> Limiter::restore(uint32_t table, std::string_view key, std::string_view value,
                               EventTime& watermark) {
-    const Error unreadable{Code::kCorrupt,
-                           "state of " + stage_.step + " is not in a format this version reads"};
-    if (table != stage_.table) return unreadable;
+    if (table != stage_.table) return unreadable();
     if (key == kClockKey) {
         const auto clock = restore_clock(value);
-        if (!clock) return unreadable;
+        if (!clock) return unreadable();
         now_ = watermark = *clock;
         return {};
     }
     return key.size() >= kPrefixBytes && spans_.restore(key, value) ? Result<void>{}
-                                                                    : Result<void>(unreadable);
+                                                                    : Result<void>(unreadable());
 }
 
 void Limiter::restore_erased(uint32_t table, std::string_view key) {
     if (table == stage_.table) spans_.restore_erased(key);
+}
+
+void Limiter::open(state::StoredRows& rows) {
+    store_ = &rows;
+    stored_.emplace(stage_, rows);
+}
+
+Result<void> Limiter::restore_stored(EventTime& watermark) {
+    WEIR_ASSIGN(const auto row, store_->find(kStoredClockTable, kClockKey));
+    if (!row) return {};
+    const auto clock = restore_clock(*row);
+    if (!clock) return unreadable();
+    now_ = watermark = *clock;
+    WEIR_TRY(stored_->restore());
+    stored_->forget(now_);
+    return {};
+}
+
+Error Limiter::unreadable() const {
+    return {Code::kCorrupt, "state of " + stage_.step + " is not in a format this version reads"};
 }
 
 }  // namespace weir::processor

@@ -7,12 +7,15 @@
 //   memory   a record that passed is remembered for twice limit_ms, so one that is not late is compared to
 //            all that can matter, and results do not depend on when memory is freed.
 //
-// Stored form: as span_table.h has it, a span without cells per record that passed; and table T, key "w":
-// version(u8) watermark(i64).
+//   on disk  (Stage::on_disk) the same is remembered in rows (stored_passes.h).
+//
+// Stored form: as span_table.h has it, a span without cells per record that passed, or rows; and table T, on
+// disk T + 1, key "w": version(u8) watermark(i64).
 //
 // Thread:  the worker that owns the shard.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +25,7 @@
 #include "processor/graph.h"
 #include "processor/span_table.h"
 #include "processor/stage_operator.h"
+#include "processor/stored_passes.h"
 
 namespace weir::processor {
 
@@ -39,12 +43,15 @@ public:
     [[nodiscard]] EventTime next_due() override { return kEndOfTime; }
     [[nodiscard]] EventTime clock() const override { return now_; }
     [[nodiscard]] uint64_t open_windows() const override { return 0; }
-    [[nodiscard]] uint64_t entries() const override { return spans_.keys(); }
-    [[nodiscard]] uint64_t bytes() const override { return spans_.bytes(); }
+    // On disk an estimate, of rows.
+    [[nodiscard]] uint64_t entries() const override { return stored_ ? store_->rows() : spans_.keys(); }
+    [[nodiscard]] uint64_t bytes() const override { return stored_ ? stored_->bytes() : spans_.bytes(); }
     void write_changes(EventTime watermark, state::DeltaWriter& out) override;
     [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
                                        EventTime& watermark) override;
     void restore_erased(uint32_t table, std::string_view key) override;
+    void open(state::StoredRows& rows) override;
+    [[nodiscard]] Result<void> restore_stored(EventTime& watermark) override;
 
 private:
     // When a span is forgotten, as a heap with the earliest on top.
@@ -56,16 +63,20 @@ private:
 
     [[nodiscard]] Result<void> evaluate(Executor& executor, const Node& node, const LimitNode& input,
                                         const Batch& batch, Rows rows);
-    [[nodiscard]] bool take(EventTime time);  // The record's key is in key_.
+    // The record's key is in key_.
+    [[nodiscard]] Result<bool> take(EventTime time);
     void expire_later(Span& span);
     // Takes up what was restored.
     void prepare();
+    [[nodiscard]] Error unreadable() const;
 
     const Stage& stage_;
     const StageId id_;
     const Accumulators no_cells_;
-    SpanTable spans_;  // Records that passed.
+    SpanTable spans_;  // Records that passed …
     std::vector<Expiry> heap_;
+    std::optional<StoredPasses> stored_;  // … or, on disk, these.
+    state::StoredRows* store_ = nullptr;
     EventTime now_ = kNoTime;
 
     std::vector<uint32_t> rows_;  // Neither late nor failed; then: that pass.

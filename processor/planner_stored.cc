@@ -9,7 +9,7 @@ namespace {
 // disk.
 std::string_view held_in_memory(const Stage& stage) {
     using Kind = config::Window::Kind;
-    if (stage.limit > 0) return stage.limits_duplicates ? "a dedupe" : "a throttle";
+    if (stage.limit > 0) return "";
     if (stage.join) {
         const config::Join& rule = stage.join->rule;
         if (rule.in_sessions()) return "a join in session windows";

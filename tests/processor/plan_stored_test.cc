@@ -15,8 +15,8 @@ TEST_CASE("an operator that cannot keep its state on disk says so, whatever kind
         return errors;
     };
     const std::string disk = "state: {backend: rocksdb}";
-    CHECK(refused("from: a, steps: [{dedupe: {by: k, within: 1h, " + disk + "}}]").find("a dedupe keeps") !=
-          std::string::npos);
+    CHECK(refused("from: a, steps: [{dedupe: {by: k, within: 1h, keep: last, " + disk + "}}]")
+              .find("a dedupe with `keep: last` keeps") != std::string::npos);
     CHECK(refused("from: a, steps: [{top_n: {by: k, n: 1, largest: v, window: {session: 1h}, " + disk + "}}]")
               .find("a top_n keeps") != std::string::npos);
     CHECK(refused("join: {left: a, right: b, match: a.k = b.k, window: {session: 1h}, " + disk + "}")
@@ -36,6 +36,27 @@ TEST_CASE("joins within an interval, in windows and as of can be on disk") {
         CHECK(plan->stored_tables[0].name == "s.join");
         CHECK(plan->explain(ExplainFormat::kText).find("on disk, in RocksDB") != std::string::npos);
     }
+}
+
+TEST_CASE("a step on disk is told in explain, and is other state than in memory") {
+    const auto plan_with = [](const std::string& where) {
+        return plan_of(kHead +
+                       "streams: {s: {from: a, steps: [{dedupe: {by: k, within: 1h}}, {dedupe: {by: k, "
+                       "within: 7d" +
+                       where + "}}], to: out}}\n");
+    };
+    const auto memory = plan_with("");
+    const auto disk = plan_with(", state: {backend: rocksdb}");
+    CHECK(memory->state_hash != disk->state_hash);
+    CHECK(memory->state_hash == plan_with(", state: {backend: memory}")->state_hash);
+    CHECK(memory->stored_tables.empty());
+    REQUIRE(disk->stored_tables.size() == 1);
+    CHECK(disk->stored_tables[0].name == "s.steps[1]");
+    CHECK(disk->stored_tables[0].first == kTablesPerStage);
+    CHECK(disk->stored_tables[0].count == kTablesPerStage);
+    const std::string text = disk->explain(ExplainFormat::kText);
+    CHECK(text.find("tables 4 to 7, on disk, in RocksDB") != std::string::npos);
+    CHECK(disk->explain(ExplainFormat::kJson).find(R"("state_table":4,"on_disk":true)") != std::string::npos);
 }
 
 TEST_CASE("tables on disk are told in explain, and are other state than those in memory") {

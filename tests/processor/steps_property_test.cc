@@ -1,5 +1,6 @@
 // Goal: dedupe, throttle and top_n give what a naive model gives, late records too, however the input is cut
-// into runs and wherever it is committed or crashes; and sessions with a greatest length lose no record.
+// into runs and wherever it is committed or crashes, in memory and on disk; and sessions with a greatest
+// length lose no record.
 // Method: random disorder, delays, times and limits; the model looks at one record at a time and keeps every
 // record.
 #include <algorithm>
@@ -65,11 +66,13 @@ std::string ms(int64_t value) { return std::to_string(value) + "ms"; }
 
 // Runs the events through one step, with commits and crashes; then the input ends.
 std::unique_ptr<World> run(const Case& input, const std::string& step, Draw& draw) {
-    auto world = std::make_unique<World>(
+    const auto plan = plan_of(
         "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\nsources: {o: {topic: o, keyed_by: k, timestamp: t, "
         "watermark: " +
         ms(input.delay_ms) + "}}\nstreams:\n  s: {from: o, steps: [{" + step +
         "}], to: out}\n  l: {from: s.late, to: late}\n");
+    if (draw(0, 1) == 0) without_cache(*plan);
+    auto world = std::make_unique<World>(plan);
     const int64_t longest = draw(0, 1) == 0 ? 3 : 300;
     for (size_t next = 0; next < input.events.size();) {
         std::vector<Record> records;
@@ -109,11 +112,13 @@ void each(const Case& input, const Take& take) {
 
 TEST_CASE("dedupe and throttle against a naive model") {
     Draw draw("dedupe and throttle against a naive model");
-    for (int round = 0; round < 60; ++round) {
+    for (int round = 0; round < 120; ++round) {
         CAPTURE(round);
         Case input = draw.draw_case(false);
         const bool dedupe = round % 2 == 0;
+        const std::string state = round % 4 < 2 ? "" : ", state: {backend: rocksdb}";
         if (dedupe) input.count = 1;
+        if (draw(0, 3) == 0) input.size_ms *= 5;
         std::vector<std::string> passed;
         std::vector<std::string> late;
         std::map<std::string, std::vector<int64_t>> times;
@@ -128,10 +133,11 @@ TEST_CASE("dedupe and throttle against a naive model") {
             passed.push_back(event.json());
         });
         const auto world = run(input,
-                               dedupe ? "dedupe: {by: k, within: " + ms(input.size_ms) + "}"
+                               dedupe ? "dedupe: {by: k, within: " + ms(input.size_ms) + state + "}"
                                       : "throttle: {by: k, max: " + std::to_string(input.count) +
-                                            ", per: " + ms(input.size_ms) + "}",
+                                            ", per: " + ms(input.size_ms) + state + "}",
                                draw);
+        CHECK(world->stored_entries() == 1);  // The clock: all that passed is forgotten.
         CHECK(values(*world, "out") == passed);
         CHECK(values(*world, "late") == late);
         for (auto& [key, list] : times) {

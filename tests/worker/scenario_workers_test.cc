@@ -293,6 +293,27 @@ TEST_CASE("scenarios give the same outputs with one, two and three workers, also
     }
 }
 
+TEST_CASE("scenarios of dedupe and throttle give the same outputs with their state on disk") {
+    size_t on_disk = 0;
+    for (processor::Scenario scenario : processor::all_scenarios(WEIR_SOURCE_DIR "/tests/scenarios")) {
+        size_t moved = 0;
+        for (const char* const step : {"- dedupe: {", "- throttle: {"}) {
+            const size_t at = scenario.yaml.find(step);
+            const size_t end = at == std::string::npos ? at : scenario.yaml.find('\n', at);
+            if (end == std::string::npos) continue;
+            if (scenario.yaml.substr(at, end - at).find("keep: last") != std::string::npos) continue;
+            scenario.yaml.insert(end - 1, ", state: {backend: rocksdb}");
+            ++moved;
+        }
+        if (moved == 0) continue;
+        CAPTURE(scenario.name);
+        for (size_t workers = 1; workers <= kShards; ++workers) run(scenario, workers, false);
+        run(scenario, 1, true);
+        ++on_disk;
+    }
+    CHECK(on_disk >= 2);
+}
+
 // Goal: rows on disk are the same rows, of topics, of streams' results and in joins of tables, also in the
 // hands of other workers.
 TEST_CASE("scenarios of tables give the same outputs with their rows on disk") {
