@@ -1,0 +1,200 @@
+// Joins whose buffers are on disk.
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "join_model.h"
+#include "processor/graph.h"
+#include "state/rocksdb_stores.h"
+
+namespace weir::processor {
+namespace {
+
+// The plan with the join's buffers on disk, of which `cache_bytes` are in memory.
+std::shared_ptr<const Plan> on_disk(const std::shared_ptr<const Plan>& plan, size_t cache_bytes) {
+    const_cast<Graph&>(*plan->graph).stages[0].cache_bytes = cache_bytes;
+    return plan;
+}
+
+// Goal: on disk a join gives the same, in the same order, as in memory, and leaves nothing behind, however
+// little of its buffers is in memory. Method: both live through the same commits and crashes; row stores lose
+// in a crash what they had not written out.
+TEST_CASE("joins on disk against a naive model, and those in memory") {
+    Comparison comparison("joins on disk*");
+    const std::vector<std::string> kinds{"inner", "left", "right", "full"};
+    const std::vector<std::string> ways{"within",   "window",  "within", "hopping",
+                                        "backward", "forward", "nearest"};
+    for (size_t round = 0; round < 196; ++round) {
+        const std::string& way = ways[round / kinds.size() % ways.size()];
+        const Case input =
+            comparison.draw_case(way == "hopping" ? "inner" : kinds[round % kinds.size()], way);
+        CAPTURE(round);
+        CAPTURE(input.kind);
+        CAPTURE(input.by);
+        const int64_t wall_ms = input.events.back().time + 10'000'000;
+        // All of it, some, or only what the open epoch has.
+        const size_t cache_bytes = std::array<size_t, 4>{1 << 20, 30'000, 8'000, 0}[round % 7 % 4];
+        World world(on_disk(plan_of(input.yaml(true)), cache_bytes), wall_ms);
+        World twin(plan_of(input.yaml()), wall_ms);
+        comparison.run(input, world, &twin);
+        world.apply_rows();
+        std::vector<state::RowStore*> stores;
+        world.shard->append_row_stores(stores);
+        REQUIRE(stores.size() == 1);
+        CHECK(stores[0]->rows() == 1);  // The clock.
+    }
+    CHECK(comparison.late > 0);
+    CHECK(comparison.unmatched > 0);
+}
+
+// Goal: with a real RocksDB, too. Method: as above, with fewer cases.
+#if WEIR_ROCKSDB
+TEST_CASE("joins in RocksDB against a naive model, and those in memory") {
+    std::string folder = (std::filesystem::temp_directory_path() / "weir-join-XXXXXX").string();
+    REQUIRE(mkdtemp(folder.data()) != nullptr);
+    Comparison comparison("joins in RocksDB*");
+    size_t round = 0;
+    for (const std::string kind : {"inner", "left", "full"}) {
+        for (const std::string by : {"within", "window", "nearest"}) {
+            const Case input = comparison.draw_case(kind, by);
+            CAPTURE(input.kind);
+            CAPTURE(input.by);
+            const std::string path = folder + '/' + std::to_string(++round);
+            const auto root = state::open_posix_directory(path, true).value();
+            const auto stores = state::open_rocksdb_stores(*root, "test").value();
+            const int64_t wall_ms = input.events.back().time + 10'000'000;
+            World world(on_disk(plan_of(input.yaml(true)), round % 2 * 8'000), wall_ms);
+            World twin(plan_of(input.yaml()), wall_ms);
+            world.stores = stores.get();
+            world.crash();
+            comparison.run(input, world, &twin);
+            world.shard.reset();
+        }
+    }
+    std::filesystem::remove_all(folder);
+}
+#endif
+
+constexpr const char* kJoin = R"(
+name: p
+kafka: {bootstrap.servers: "b:9092"}
+sources:
+  l: {topic: l, keyed_by: k, timestamp: t, watermark: 0s}
+  r: {topic: r, keyed_by: k, timestamp: t, watermark: 0s}
+streams:
+  j:
+    join: {left: l, right: r, kind: full, match: l.k = r.k, within: 24h, state: {backend: rocksdb}}
+    steps: [{map: {l: l.id, r: r.id}}]
+    to: out
+)";
+
+// Goal: what is kept in memory does not grow with what waits.
+TEST_CASE("a join on disk holds no more of a hundred times as many records in memory") {
+    const auto most_bytes = [](int64_t records) {
+        uint64_t most = 0;
+        World world(on_disk(plan_of(kJoin), 128 << 10), 100'000'000);
+        for (int64_t i = 0; i < records;) {
+            std::vector<Record> run;
+            for (int64_t end = i + 500; i < end; ++i)
+                run.push_back({std::to_string(i), Event{0, i, 1'000'000 + i * 100, i, 0}.json(), 0, {}});
+            REQUIRE(world.in("l", std::move(run)).ok());
+            most = std::max(most, world.shard->status().stages[0].state_bytes);
+            world.epoch();
+            world.apply_rows();
+        }
+        CHECK(world.shard->status().stages[0].groups == static_cast<uint64_t>(records));
+        return most;
+    };
+    const uint64_t few = most_bytes(1'000);
+    const uint64_t many = most_bytes(100'000);
+    CHECK(few > 10'000);
+    CHECK(many < 300'000);
+}
+
+// A store that cannot be read when the test says so.
+class Unreadable final : public state::RowStores {
+public:
+    bool failing = false;
+
+    Result<std::unique_ptr<state::RowStore>> open(const std::string& name, ShardId shard) override {
+        WEIR_ASSIGN(auto store, stores_.open(name, shard));
+        return std::unique_ptr<state::RowStore>(std::make_unique<Store>(*this, std::move(store)));
+    }
+
+private:
+    [[nodiscard]] Result<void> check() const {
+        return failing ? Result<void>(Error{Code::kIo, "the disk is broken"}) : Result<void>{};
+    }
+    class Cursor final : public state::RowCursor {
+    public:
+        Cursor(const Unreadable& world, std::unique_ptr<state::RowCursor> rows)
+            : world_(world), rows_(std::move(rows)) {}
+        Result<bool> seek(std::string_view key) override {
+            WEIR_TRY(world_.check());
+            return rows_->seek(key);
+        }
+        Result<bool> next() override {
+            WEIR_TRY(world_.check());
+            return rows_->next();
+        }
+        std::string_view key() const override { return rows_->key(); }
+        std::string_view value() const override { return rows_->value(); }
+
+    private:
+        const Unreadable& world_;
+        std::unique_ptr<state::RowCursor> rows_;
+    };
+    class Store final : public state::RowStore {
+    public:
+        Store(const Unreadable& world, std::unique_ptr<state::RowStore> store)
+            : world_(world), store_(std::move(store)) {}
+        const CommitId& applied() const override { return store_->applied(); }
+        Result<bool> find(std::string_view key, std::string& value) override {
+            WEIR_TRY(world_.check());
+            return store_->find(key, value);
+        }
+        std::unique_ptr<state::RowCursor> cursor(std::string_view prefix) override {
+            return std::make_unique<Cursor>(world_, store_->cursor(prefix));
+        }
+        Result<void> apply(std::span<const state::StateOp> changes, const CommitId& id) override {
+            return store_->apply(changes, id);
+        }
+        Result<void> flush() override { return store_->flush(); }
+        uint64_t rows() const override { return store_->rows(); }
+        uint64_t memory_bytes() const override { return store_->memory_bytes(); }
+        std::string name() const override { return store_->name(); }
+
+    private:
+        const Unreadable& world_;
+        std::unique_ptr<state::RowStore> store_;
+    };
+
+    state::MemoryRowStores stores_;
+};
+
+TEST_CASE("a join on disk stops when a pair, a record that leaves or a question cannot be read") {
+    for (const std::string reading : {"a pair", "what leaves", "a question"}) {
+        CAPTURE(reading);
+        Unreadable stores;
+        World world(on_disk(plan_of(kJoin), 0));
+        world.stores = &stores;
+        world.crash();
+        REQUIRE(world.in("l", "1", Event{0, 1, 1'000'000, 1, 0}.json()).ok());
+        world.epoch();
+        world.apply_rows();
+        stores.failing = true;
+        Result<void> done;
+        if (reading == "a pair") done = world.in("r", "1", Event{1, 2, 1'000'000, 1, 0}.json());
+        if (reading == "a question") {
+            OpenWindows windows;
+            world.shard->append_open_windows({0, "1"}, windows);
+        }
+        if (reading != "a pair") done = world.shard->advance_watermark(kEndOfTime, 0, world.sink);
+        REQUIRE_FALSE(done.ok());
+        CHECK(done.error().code == Code::kIo);
+    }
+}
+
+}  // namespace
+}  // namespace weir::processor
