@@ -121,6 +121,12 @@ Result<std::unique_ptr<RowStore>> MemoryRowStores::open(const std::string& name,
         std::make_unique<Store>(contents, "store '" + name + "' of shard " + std::to_string(shard)));
 }
 
+std::unique_ptr<MemoryRowStores> MemoryRowStores::clone() const {
+    auto copy = std::make_unique<MemoryRowStores>();
+    for (const auto& [place, contents] : stores_) copy->stores_[place] = std::make_shared<Contents>(*contents);
+    return copy;
+}
+
 void MemoryRowStores::crash(std::mt19937_64& random) {
     for (const auto& [place, contents] : stores_) {
         const size_t kept = random() % (contents->unflushed.size() + 1);

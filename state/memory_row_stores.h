@@ -21,6 +21,9 @@ public:
 
     [[nodiscard]] Result<std::unique_ptr<RowStore>> open(const std::string& name, ShardId shard) override;
 
+    // The same rows, flushed and not, in other stores.
+    [[nodiscard]] std::unique_ptr<MemoryRowStores> clone() const;
+
     // The process ends, or the power is cut. Each store keeps what it flushed, and of the epochs since then
     // the first few: a real one writes its memory out when it likes.
     void crash(std::mt19937_64& random);

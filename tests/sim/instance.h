@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -17,6 +18,7 @@
 #include "state/slot_store.h"
 #include "state/snapshotter.h"
 #include "state/state_directory.h"
+#include "tests/sim/scenario.h"
 #include "tests/sim/sim_disk.h"
 
 namespace weir::sim {
@@ -83,6 +85,29 @@ struct Instance {
         ready = false;
     }
 };
+
+// Segments are so small that a run makes many snapshots.
+[[nodiscard]] inline std::pair<processor::WorkerSettings, state::SlotOptions> worker_settings(
+    const Scenario& scenario, const Instance& who) {
+    processor::WorkerSettings settings;
+    settings.identity = {"sim", 0, 0};
+    settings.host = "host";
+    for (int32_t shard = 0; shard < kPartitions; ++shard) settings.shards.push_back(shard);
+    const size_t inputs = scenario.plan->inputs.size();
+    settings.partition_counts.assign(inputs, kPartitions);
+    using Start = processor::StartPolicy;
+    const auto start = scenario.pipeline->orderly ? Start::Kind::kEarliest : Start::Kind::kLatest;
+    settings.start_policies.assign(inputs, Start{start, 0});
+    settings.decider = scenario.pipeline->decider;
+    settings.commit_interval_ms = scenario.commit_interval_ms;
+    settings.row_stores = &who.disk->row_stores();
+    state::SlotOptions options;
+    options.segment_bytes = 1'500;
+    options.snapshot_after_bytes = 3'000;
+    options.grow_bytes = 1'024;
+    options.snapshotter = who.snapshotter.get();
+    return {std::move(settings), options};
+}
 
 class Trace {
 public:

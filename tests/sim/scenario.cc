@@ -319,6 +319,34 @@ streams:
     to: sums
 )yaml";
 
+// Operators whose rows are in stores beside the log, which fall behind it when the process dies.
+constexpr const char* kOnDisk = R"yaml(
+name: sim
+kafka: {bootstrap.servers: none}
+commit_interval: 100ms
+on_error: {dead_letter: dlq}
+sources:
+  orders:
+    topic: orders
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+  payments:
+    topic: payments
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+tables:
+  users: {topic: users, state: {backend: rocksdb}}
+streams:
+  priced:
+    from: orders
+    steps:
+      - lookup: {table: users, by: k, missing: keep}
+      - map: {k: k, i: i, tier: users.v}
+    to: priced
+)yaml";
+
 // Groups that are not the topic's: their records go through an internal topic, with their event time.
 constexpr const char* kRepartition = R"yaml(
 name: sim
@@ -450,6 +478,12 @@ const std::vector<PipelineCase>& pipeline_cases() {
          kTables,
          Decider::kTransaction,
          {"priced", "sums", "dlq"},
+         true,
+         nullptr},
+        {"on_disk",
+         kOnDisk,
+         Decider::kTransaction,
+         {"priced", "dlq"},
          true,
          nullptr},
         {"repartition", kRepartition, Decider::kTransaction, {"sums", "dlq"}, true, nullptr},

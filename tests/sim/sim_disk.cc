@@ -51,6 +51,8 @@ struct Node {
 struct SimDisk::World {
     mutable std::recursive_mutex mutex;  // An observer may look at the disk.
     std::shared_ptr<Node> root = std::make_shared<Node>();
+    std::unique_ptr<state::MemoryRowStores> row_stores = std::make_unique<state::MemoryRowStores>();
+    std::mt19937_64 random{1};  // What a row store has written out at its end; each disk has its own sequence.
     uint64_t generation = 0;  // Handles of an earlier one are dead.
     uint64_t calls = 0;
     uint64_t stop_at = 0;
@@ -355,8 +357,11 @@ std::unique_ptr<state::Directory> SimDisk::root() {
     return std::make_unique<SimDirectory>(*world_, world_->root, "sim");
 }
 
+state::MemoryRowStores& SimDisk::row_stores() { return *world_->row_stores; }
+
 void SimDisk::cut_power(std::mt19937_64& random) {
     const std::lock_guard lock(world_->mutex);
+    world_->row_stores->crash(world_->random);
     cut_node(*world_->root, random);
     ++world_->generation;
     world_->stop_at = world_->fail_at = 0;
@@ -364,6 +369,7 @@ void SimDisk::cut_power(std::mt19937_64& random) {
 
 void SimDisk::kill() {
     const std::lock_guard lock(world_->mutex);
+    world_->row_stores->crash(world_->random);
     unlock(*world_->root);
     ++world_->generation;
     world_->stop_at = world_->fail_at = 0;
@@ -378,6 +384,7 @@ std::unique_ptr<SimDisk> SimDisk::clone() const {
     const std::lock_guard lock(world_->mutex);
     auto copy = std::make_unique<SimDisk>();
     copy->world_->root = Cloner().clone(world_->root);
+    copy->world_->row_stores = world_->row_stores->clone();
     return copy;
 }
 

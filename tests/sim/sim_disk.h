@@ -19,6 +19,7 @@
 
 #include "base/result.h"
 #include "state/file.h"
+#include "state/memory_row_stores.h"
 
 namespace weir::sim {
 
@@ -31,8 +32,11 @@ public:
 
     [[nodiscard]] std::unique_ptr<state::Directory> root();
 
-    // The process dies, the machine lives: every handle dies and every lock is released; nothing is lost, and
-    // nothing becomes safe.
+    // In place of the folders of databases on it.
+    [[nodiscard]] state::MemoryRowStores& row_stores();
+
+    // The process dies, the machine lives: every handle dies and every lock is released; of files nothing is
+    // lost, and nothing becomes safe. Row stores lose what they had not written out.
     void kill();
     // The power fails: every handle dies, and the disk keeps a random part of what was not synced.
     void cut_power(std::mt19937_64& random);

@@ -204,21 +204,7 @@ private:
                     WEIR_TRY(state::compare_manifest(*who.state->manifest(), now));
                 slot = &who.state->slot(0);
             }
-            processor::WorkerSettings settings;
-            settings.identity = {"sim", 0, 0};
-            settings.host = "host";
-            for (int32_t shard = 0; shard < kPartitions; ++shard) settings.shards.push_back(shard);
-            settings.partition_counts.assign(inputs_.size(), kPartitions);
-            using Start = processor::StartPolicy;
-            const auto start = pipeline_.orderly ? Start::Kind::kEarliest : Start::Kind::kLatest;
-            settings.start_policies.assign(inputs_.size(), Start{start, 0});
-            settings.decider = pipeline_.decider;
-            settings.commit_interval_ms = scenario_.commit_interval_ms;
-            state::SlotOptions options;
-            options.segment_bytes = 1'500;
-            options.snapshot_after_bytes = 3'000;
-            options.grow_bytes = 1'024;
-            options.snapshotter = who.snapshotter.get();
+            auto [settings, options] = worker_settings(scenario_, who);
             who.worker = std::make_unique<processor::Worker>(std::move(settings), *scenario_.plan, connector_,
                                                              slot, options, clock_);
             return {};
