@@ -123,7 +123,8 @@ Result<std::unique_ptr<RowStore>> MemoryRowStores::open(const std::string& name,
 
 std::unique_ptr<MemoryRowStores> MemoryRowStores::clone() const {
     auto copy = std::make_unique<MemoryRowStores>();
-    for (const auto& [place, contents] : stores_) copy->stores_[place] = std::make_shared<Contents>(*contents);
+    for (const auto& [place, contents] : stores_)
+        copy->stores_[place] = std::make_shared<Contents>(*contents);
     return copy;
 }
 

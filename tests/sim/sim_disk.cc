@@ -52,7 +52,7 @@ struct SimDisk::World {
     mutable std::recursive_mutex mutex;  // An observer may look at the disk.
     std::shared_ptr<Node> root = std::make_shared<Node>();
     std::unique_ptr<state::MemoryRowStores> row_stores = std::make_unique<state::MemoryRowStores>();
-    std::mt19937_64 random{1};  // What a row store has written out at its end; each disk has its own sequence.
+    std::mt19937_64 random{1};  // Draws what a row store has written out when it ends.
     uint64_t generation = 0;  // Handles of an earlier one are dead.
     uint64_t calls = 0;
     uint64_t stop_at = 0;
