@@ -27,7 +27,10 @@ Result<processor::OffsetRange> FileConnector::offset_range(TopicPartition partit
     if (stat(path.c_str(), &status) != 0)
         return Error{errno == ENOENT ? Code::kNotFound : Code::kIo,
                      "'" + path + "': " + std::strerror(errno)};
-    if (!S_ISREG(status.st_mode)) return Error{Code::kInvalid, "'" + path + "' is not a regular file"};
+    if (S_ISDIR(status.st_mode))
+        return Error{Code::kNotFound, "'" + path + "' is a directory: name a file that is in it"};
+    if (!S_ISREG(status.st_mode))
+        return Error{Code::kNotFound, "'" + path + "' is not a regular file, which alone can be read again"};
     return processor::OffsetRange{0, status.st_size};
 }
 

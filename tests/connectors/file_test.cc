@@ -135,6 +135,15 @@ TEST_CASE("a file shorter than its offset is refused, an absent file is not foun
     CHECK(connector.resolve_start({kFirst, 0}, {processor::StartPolicy::Kind::kLatest, 0}, 100).value() == 8);
 }
 
+TEST_CASE("a directory in place of a file is a mistake of who named it") {
+    const Folder folder;
+    FileConnector connector({folder.file("")}, {});
+    const auto described = connector.describe(kFirst, 100);
+    REQUIRE_FALSE(described.ok());
+    CHECK(described.error().code == Code::kNotFound);
+    CHECK(described.error().message.find("is a directory") != std::string::npos);
+}
+
 TEST_CASE("restore() cuts each file back to its remembered length, and to its first one without any") {
     const Folder folder;
     write_file(folder.file("a"), "old\n");
