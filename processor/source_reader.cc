@@ -329,6 +329,7 @@ void SourceReader::check_keys(const Batch& batch, size_t partition, int64_t wall
     for (const uint32_t row : rows_) {
         const InputRecord& record = *batch.records[row];
         if ((record.offset & (kKeySampleEvery - 1)) != 0) continue;
+        if (record.value.data() == nullptr) continue;  // It deletes, and has no field.
         if (is_key_of(record.key, fields[row], text_)) continue;
         ++counters_.key_mismatches;
         if (wall_ms - warned_wall_ms_ < kWarnEveryMs) continue;

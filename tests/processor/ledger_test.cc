@@ -214,5 +214,20 @@ TEST_CASE("the ledger finds records that went out of the state, also over a rest
     CHECK(later.state_imbalance(counters, held) == "");
 }
 
+TEST_CASE("a record without a value has no field that its key could contradict") {
+    World world(
+        "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\nsources: {o: {topic: o, keyed_by: k}}\n"
+        "streams: {s: {from: o, steps: [{filter: k IS NULL}], to: out}}\n");
+    const auto offset_64 = [&](Record record) {
+        std::vector<Record> records(64, Record{"a", R"({"k":"a"})", 0, {}});
+        records.front() = std::move(record);
+        REQUIRE(world.in("o", std::move(records)).ok());
+    };
+    offset_64({"a", std::nullopt, 0, {}});
+    CHECK(world.counters.sources[0].key_mismatches == 0);
+    offset_64({"a", R"({"k":"b"})", 0, {}});
+    CHECK(world.counters.sources[0].key_mismatches == 1);
+}
+
 }  // namespace
 }  // namespace weir::processor
