@@ -83,9 +83,10 @@ void check_inputs(const Prepared& prepared, processor::Connector& connector, Rep
         }
         for (const std::string& warning : input_warnings(plan, topic, *info))
             std::printf("  warning: %s\n", warning.c_str());
-        std::printf("  %s  %-32s %d partitions, a first start reads about %lld records\n",
+        // Offsets of a file are bytes.
+        std::printf("  %s  %-32s %d partitions, a first start reads about %lld %s\n",
                     input.is_table ? "table" : "input", input.name.c_str(), info->partition_count,
-                    static_cast<long long>(first_read));
+                    static_cast<long long>(first_read), input.is_file ? "bytes" : "records");
     }
     if (counts.size() != plan.inputs.size()) return;
     if (const auto equal = check_partition_counts(plan, counts); !equal.ok()) report.problem(equal.error());
