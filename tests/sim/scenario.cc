@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "config/load.h"
+#include "processor/graph.h"
 #include "tests/sim/model.h"
 
 namespace weir::sim {
@@ -345,6 +346,15 @@ streams:
       - lookup: {table: users, by: k, missing: keep}
       - map: {k: k, i: i, tier: users.v}
     to: priced
+  paid:
+    join: {left: orders, right: payments, kind: full, match: orders.k = payments.k AND orders.v > payments.v,
+           within: {before: 300ms, after: 900ms}, state: {backend: rocksdb}}
+    steps: [{map: {k: _key, a: orders.i, b: payments.i, v: orders.v}}]
+    to: [{topic: paid, key: "concat(k, '/', a, '/', b)"}]
+  few:
+    from: payments
+    steps: [{throttle: {by: k, max: 2, per: 1s, state: {backend: rocksdb}}}]
+    to: few
 )yaml";
 
 // Groups that are not the topic's: their records go through an internal topic, with their event time.
@@ -483,7 +493,7 @@ const std::vector<PipelineCase>& pipeline_cases() {
         {"on_disk",
          kOnDisk,
          Decider::kTransaction,
-         {"priced", "dlq"},
+         {"priced", "paid", "few", "dlq"},
          true,
          nullptr},
         {"repartition", kRepartition, Decider::kTransaction, {"sums", "dlq"}, true, nullptr},
@@ -511,6 +521,8 @@ Scenario make_scenario(const PipelineCase& pipeline, uint64_t variant) {
     WEIR_CHECK(!loaded.diagnostics.has_errors(), loaded.diagnostics.render("sim.yaml", loaded.source));
     scenario.plan = processor::compile(loaded.pipeline, loaded.diagnostics);
     WEIR_CHECK(scenario.plan != nullptr, loaded.diagnostics.render("sim.yaml", loaded.source));
+    // What is on disk is there alone, as in a deployment with more of it than memory.
+    for (auto& stage : const_cast<processor::Graph&>(*scenario.plan->graph).stages) stage.cache_bytes = 0;
     scenario.commit_interval_ms = loaded.pipeline.commit_interval_ms;
     std::mt19937_64 random(variant);
     for (const processor::PlanInput& input : scenario.plan->inputs)
