@@ -51,7 +51,7 @@ void SpanWindows::schedule(Span& span) {
 
 // The fire of a span that is due is in the past of the record that makes or changes it.
 void SpanWindows::settle_flags(Span& span, EventTime watermark) const {
-    if (watermark == kNoTime) return;
+    if (watermark == kNoTime || !stage_.window.is_timed()) return;
     span.fired = fires() && fires_at(span) <= watermark;
     span.closed = closes_at(span) <= watermark;
 }

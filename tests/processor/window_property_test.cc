@@ -329,5 +329,22 @@ TEST_CASE("windows against a naive model") {
     }
 }
 
+TEST_CASE("windows that no time ends are found open after a restart") {
+    for (const std::string window : {"none", "{count: 3}"}) {
+        World world(
+            "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\nsources: {o: {topic: o, keyed_by: k, "
+            "timestamp: t}}\nstreams:\n  s: {from: o, steps: [{aggregate: {by: k, window: " +
+            window + ", emit: on_update, fields: {n: count(*)}}}], to: out}\n");
+        REQUIRE(world.in("o", "a", R"({"k":"a","t":1000})").ok());
+        REQUIRE(world.in("o", "a", R"({"k":"a","t":90000})").ok());
+        world.epoch();
+        world.crash();
+        OpenWindows open;
+        world.shard->append_open_windows({0, "a"}, open);
+        REQUIRE(open.size() == 1);
+        CHECK(open[0].window.records == 2);
+    }
+}
+
 }  // namespace
 }  // namespace weir::processor
