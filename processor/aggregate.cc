@@ -19,8 +19,9 @@ Aggregate::Aggregate(const Graph& graph, StageId id)
       id_(id),
       processing_time_(stage_.window.time == config::Window::Time::kProcessing),
       accumulators_(stage_.calls),
-      results_(stage_, accumulators_, *this),
-      windows_(Windows::make(stage_, accumulators_, results_, *this)),
+      stored_(stage_, accumulators_),
+      results_(stage_, accumulators_, *this, stage_.on_disk ? &stored_ : nullptr),
+      windows_(Windows::make(stage_, accumulators_, results_, *this, stage_.on_disk ? &stored_ : nullptr)),
       held_(graph, stage_) {}
 
 Result<void> Aggregate::accumulate(Executor& executor, const Node& node, const AccumulateNode& input,
@@ -37,6 +38,7 @@ Result<void> Aggregate::accumulate(Executor& executor, const Node& node, const A
         WEIR_TRY(evaluate(executor, node, input, batch));
         place(batch, can_be_late ? &before : nullptr);
         WEIR_TRY(taken_);
+        WEIR_TRY(stored_.failure());
         executor.counters(node.stream).merged += rows_.size();
         if (stage_.emit.kind == config::Emit::Kind::kEvery && show_at_ms_ == kEndOfTime &&
             windows_->has_changed()) {
@@ -234,6 +236,7 @@ Result<bool> Aggregate::advance(Executor& executor, EventTime watermark, bool id
 
 Result<void> Aggregate::finish_epoch(Executor& executor) {
     using Kind = config::Emit::Kind;
+    WEIR_TRY(stored_.failure());
     const Kind kind = stage_.emit.kind;
     if (kind != Kind::kOnWatermark && kind != Kind::kOnUpdate && kind != Kind::kChanges) return {};
     executor_ = &executor;
@@ -252,6 +255,7 @@ void Aggregate::take_results() {
 
 Result<void> Aggregate::emit(Executor& executor) {
     WEIR_TRY(taken_);
+    WEIR_TRY(stored_.failure());
     const size_t count = results_.waiting().size();
     if (stage_.holds_rows) WEIR_TRY(give_rows(executor));
     for (size_t first = 0; first < count && !stage_.holds_rows; first += kSliceRows)
@@ -321,21 +325,31 @@ void Aggregate::write_changes(EventTime watermark, state::DeltaWriter& out) {
     stored_clocks_ = row;
 }
 
+bool Aggregate::restore_clocks(std::string_view value, EventTime& watermark) {
+    ByteReader in(value);
+    const auto version = in.le<uint8_t>();
+    const auto clock = in.le<int64_t>();
+    show_at_ms_ = in.le<int64_t>();
+    if (in.failed() || !in.done() || version != kClocksVersion) return false;
+    stored_clocks_ = value;
+    windows_->restore_now(clock);
+    if (!processing_time_) watermark = clock;
+    return true;
+}
+
+Result<void> Aggregate::restore_stored(EventTime& watermark) {
+    const auto clocks = stored_.find(0, kClocksKey);
+    if (clocks && !restore_clocks(*clocks, watermark)) stored_.fail_unreadable();
+    windows_->restore_stored();
+    return stored_.failure();
+}
+
 Result<void> Aggregate::restore(uint32_t table, std::string_view key, std::string_view value,
                                 EventTime& watermark) {
     const Error unreadable{Code::kCorrupt,
                            "state of " + stage_.step + " is not in a format this version reads"};
-    if (table == stage_.table && key == kClocksKey) {
-        ByteReader in(value);
-        const auto version = in.le<uint8_t>();
-        const auto clock = in.le<int64_t>();
-        show_at_ms_ = in.le<int64_t>();
-        if (in.failed() || !in.done() || version != kClocksVersion) return unreadable;
-        stored_clocks_ = value;
-        windows_->restore_now(clock);
-        if (!processing_time_) watermark = clock;
-        return {};
-    }
+    if (table == stage_.table && key == kClocksKey)
+        return restore_clocks(value, watermark) ? Result<void>{} : Result<void>(unreadable);
     bool good = key.size() >= kPrefixBytes;
     if (good && table == stage_.table) {
         good = windows_->restore_group(key, value);

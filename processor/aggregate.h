@@ -22,6 +22,7 @@
 #include "processor/held_rows.h"
 #include "processor/results.h"
 #include "processor/stage_operator.h"
+#include "processor/stored_groups.h"
 #include "processor/watermark.h"
 #include "processor/windows.h"
 
@@ -30,6 +31,8 @@ namespace weir::processor {
 class Aggregate final : public StageOperator, private Settler, private ResultTaker {
 public:
     Aggregate(const Graph& graph, StageId id);
+
+    void open(state::StoredRows& rows) override { stored_.open(rows); }
 
     // `batch` is the node's.
     [[nodiscard]] Result<void> accumulate(Executor& executor, const Node& node, const AccumulateNode& input,
@@ -56,6 +59,7 @@ public:
     [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
                                        EventTime& watermark) override;
     void restore_erased(uint32_t table, std::string_view key) override;
+    [[nodiscard]] Result<void> restore_stored(EventTime& watermark) override;
 
 private:
     struct CallRows {
@@ -78,10 +82,13 @@ private:
     [[nodiscard]] Result<void> give_rows(Executor& executor);
     [[nodiscard]] Result<void> emit_slice(Executor& executor, size_t first, size_t count);
 
+    [[nodiscard]] bool restore_clocks(std::string_view value, EventTime& watermark);
+
     const Stage& stage_;
     const StageId id_;
     const bool processing_time_;
     Accumulators accumulators_;
+    StoredGroups stored_;  // On disk.
     Results results_;
     std::unique_ptr<Windows> windows_;
     int64_t show_at_ms_ = kEndOfTime;  // Wall time; kEndOfTime: nothing to show.

@@ -28,11 +28,12 @@ using StageId = uint32_t;
 using TableId = uint32_t;
 
 // State tables of a stage, from Stage::table on. An aggregate's: groups, their parts, results that were
-// shown, spare. A join's: records of the left side, which of them found a partner, the same of the right
-// side; in session windows as an aggregate's.
+// shown, and on disk what is known of windows. A join's: records of the left side, which of them found a
+// partner, the same of the right side; in session windows as an aggregate's.
 inline constexpr uint32_t kTablesPerStage = 4;
 inline constexpr uint32_t kPartTable = 1;
 inline constexpr uint32_t kShownTable = 2;
+inline constexpr uint32_t kPaneTable = 3;
 inline constexpr uint32_t kTablesPerSide = 2;
 
 struct FieldSlot {

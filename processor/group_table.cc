@@ -82,6 +82,15 @@ bool read_group(std::string_view row, const Accumulators& accumulators, Accumula
     return accumulators.read(in, group.cells(), store) && in.done() && !in.failed();
 }
 
+std::optional<int64_t> read_records(std::string_view row) {
+    ByteReader in(row);
+    const bool known = in.le<uint8_t>() == kRowVersion;
+    in.le<uint8_t>();
+    in.varint();
+    const auto records = static_cast<int64_t>(in.varint());
+    return known && !in.failed() ? std::optional(records) : std::nullopt;
+}
+
 bool split_part_key(std::string_view key, std::string_view& group_key, uint64_t& call,
                     std::string_view& part_key) {
     ByteReader in(key);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,8 @@ void write_group(Group& group, int64_t prefix, const Accumulators& accumulators,
 // `group` is new. False when the bytes are not what write_group() writes.
 [[nodiscard]] bool read_group(std::string_view row, const Accumulators& accumulators, AccumulatorStore& store,
                               Group& group);
+// How many records a row of write_group() counts; none: it is not readable.
+[[nodiscard]] std::optional<int64_t> read_records(std::string_view row);
 // Group key, call and key of a part; false when they are not what write_group() writes.
 [[nodiscard]] bool split_part_key(std::string_view key, std::string_view& group_key, uint64_t& call,
                                   std::string_view& part_key);

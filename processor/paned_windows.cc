@@ -32,19 +32,7 @@ Place PanedWindows::place(std::string_view key, uint64_t hash, EventTime time, E
     now_ = std::max(now_, watermark);  // Nothing is due in between.
     if (latest_ == nullptr || time < latest_->start || time >= latest_->end) seek(time);
     Pane& pane = *latest_;
-    Group& group = pane.groups.group(key, hash);
-    ++group.records;
-    ++pane.records;
-    ++records_;
-    // on_watermark: what changes before its first window fires needs no second word.
-    if (tracks_changes_ && !group.changed &&
-        (emit_ != EmitKind::kOnWatermark || pane.first_fire <= now_)) {
-        group.changed = true;
-        if (pane.changed.empty()) ++changed_panes_;
-        pane.changed.push_back(&group);
-    }
-    pane.groups.touch(group);
-    return {&group, &pane.groups.store()};
+    return take(pane, pane.groups.group(key, hash));
 }
 
 PanedWindows::Cell PanedWindows::first_open(Cell cell, int64_t delay_ms) const {
@@ -98,21 +86,30 @@ void PanedWindows::close(Cell last) {
     while (!panes_.empty() && grid_.last_window(panes_.begin()->first) <= last) {
         Pane& pane = *panes_.begin()->second;
         if (pane.stored) erased_.push_back(pane.start);
-        if (!pane.changed.empty()) --changed_panes_;
+        if (pane.has_changed()) --changed_panes_;
         if (latest_ == &pane) latest_ = nullptr;
         release(pane.records);
         panes_.erase(panes_.begin());
     }
 }
 
-void PanedWindows::add(Cell last, Group& group, const AccumulatorStore& store) {
+void PanedWindows::add(Cell last, std::string_view key, Group& group, const AccumulatorStore& store) {
     WindowResult result;
-    result.key = group.key();
-    result.start = grid_.window_start(last);
-    result.end = grid_.window_end(last);
-    result.time = result.end - 1;
+    result.key = key;
+    result.time = group.last;
+    const EventTime end = grid_.window_end(last);
+    if (!grid_.endless()) {
+        result.start = grid_.window_start(last);
+        result.end = end;
+        result.time = end - 1;
+    }
     result.meta.records = group.records;
-    results_.add(result.end, result, group.cells(), store);
+    results_.add(end, result, group.cells(), store);
+}
+
+void PanedWindows::sort(std::vector<Group*>& groups) const {
+    std::sort(groups.begin(), groups.end(),
+              [](const Group* a, const Group* b) { return a->sequence < b->sequence; });
 }
 
 void PanedWindows::show(Cell last, bool changed_only) {
@@ -121,7 +118,7 @@ void PanedWindows::show(Cell last, bool changed_only) {
     if (grid_.single()) {
         GroupTable& groups = first_pane->second->groups;
         const auto& shown = changed_only ? first_pane->second->changed : groups.groups();
-        for (Group* group : shown) add(last, *group, groups.store());
+        for (Group* group : shown) add(last, group->key(), *group, groups.store());
         return;
     }
     GroupTable merged(accumulators_);
@@ -144,22 +141,18 @@ void PanedWindows::show(Cell last, bool changed_only) {
             }
         }
     }
-    for (Group* group : merged.groups()) add(last, *group, merged.store());
+    for (Group* group : merged.groups()) add(last, group->key(), *group, merged.store());
 }
 
 void PanedWindows::show_changed() {
-    if (changed_panes_ == 0 || now_ == kEndOfTime) return;
+    if (changed_panes_ == 0 || over()) return;
     settler_.settle();
     because_changed();
-    const auto by_sequence = [](const Group* a, const Group* b) { return a->sequence < b->sequence; };
     bool any = false;
     Cell shown = 0;  // The last window that was.
+    for (const auto& [cell, pane] : panes_) sort(pane->changed);
     for (const auto& [cell, pane] : panes_) {
-        if (pane->changed.empty()) continue;
-        std::sort(pane->changed.begin(), pane->changed.end(), by_sequence);
-    }
-    for (const auto& [cell, pane] : panes_) {
-        if (pane->changed.empty()) continue;
+        if (!pane->has_changed()) continue;
         Cell last = first_open(cell, stage_.window.grace_ms);
         if (any) last = std::max(last, grid_.next_window(shown));
         for (; last <= grid_.last_window(cell); last = grid_.next_window(last)) {
@@ -169,14 +162,21 @@ void PanedWindows::show_changed() {
             any = true;
         }
     }
-    for (const auto& [cell, pane] : panes_) {
-        for (Group* group : pane->changed) {
-            group->changed = false;
-            pane->groups.touch(*group);
-        }
-        pane->changed.clear();
-    }
+    for (const auto& [cell, pane] : panes_) forget_changed(*pane);
     changed_panes_ = 0;
+}
+
+void PanedWindows::forget_changed(Pane& pane) {
+    for (Group* group : pane.changed) {
+        group->changed = false;
+        pane.groups.touch(*group);
+    }
+    pane.changed.clear();
+}
+
+std::optional<int64_t> PanedWindows::records_of(const Pane& pane, std::string_view key, uint64_t hash) {
+    const Group* const group = pane.groups.find(key, hash);
+    return group == nullptr ? std::nullopt : std::optional(group->records);
 }
 
 OpenWindow PanedWindows::describe(Cell last, int64_t records) const {
@@ -195,16 +195,16 @@ std::optional<OpenWindow> PanedWindows::next_window() {
 }
 
 void PanedWindows::append_open(std::string_view key, std::vector<OpenWindow>& out) {
-    if (now_ == kEndOfTime) return;
+    if (over()) return;
     const uint64_t hash = hash_group_key(key);
     std::map<Cell, int64_t> records;  // By window.
     for (const auto& [cell, pane] : panes_) {
-        const Group* const group = pane->groups.find(key, hash);
-        if (group == nullptr) continue;
+        const std::optional<int64_t> in_pane = records_of(*pane, key, hash);
+        if (!in_pane) continue;
         for (Cell last = first_open(cell, stage_.window.grace_ms); last <= grid_.last_window(cell);
              last = grid_.next_window(last)) {
             if (out.size() + records.size() >= kMostOpenWindows && !records.contains(last)) break;
-            records[last] += group->records;
+            records[last] += *in_pane;
         }
     }
     for (const auto& [last, count] : records) out.push_back(describe(last, count));
@@ -213,7 +213,7 @@ void PanedWindows::append_open(std::string_view key, std::vector<OpenWindow>& ou
 uint64_t PanedWindows::open_windows() const {
     uint64_t total = 0;
     Cell counted = 0;
-    if (now_ == kEndOfTime) return 0;
+    if (over()) return 0;
     for (const auto& [cell, pane] : panes_) {
         Cell last = first_open(cell, stage_.window.grace_ms);
         if (total > 0) last = std::max(last, grid_.next_window(counted));

@@ -16,7 +16,7 @@
 
 namespace weir::processor {
 
-class PanedWindows final : public Windows {
+class PanedWindows : public Windows {
 public:
     PanedWindows(const Stage& stage, Accumulators& accumulators, WindowListener& results, Settler& settler)
         : Windows(stage, accumulators, results, settler), grid_(stage.window) {}
@@ -40,7 +40,7 @@ public:
     [[nodiscard]] bool restore_part(std::string_view key, std::string_view value) override;
     void restore_erased(std::string_view prefix) override;
 
-private:
+protected:
     using Cell = WindowGrid::Cell;
 
     struct Pane {
@@ -54,6 +54,14 @@ private:
         GroupTable groups;
         std::vector<Group*> changed;  // Since they were last shown.
         bool stored = false;          // Something of it is in the stored state.
+
+        // On disk (stored_windows.h):
+        uint64_t group_count = 0;      // In memory or not.
+        uint64_t stored_records = 0;   // `records` as stored.
+        size_t changes_stored = 0;     // So many of `changed` are stored as such …
+        bool changes_dropped = false;  // … and others that are not in memory any more.
+
+        [[nodiscard]] bool has_changed() const { return changes_dropped || !changed.empty(); }
     };
     using Panes = std::map<Cell, std::unique_ptr<Pane>>;
 
@@ -65,14 +73,38 @@ private:
 
     void seek(EventTime time);
     Pane& pane(Cell cell);
+    // A record comes to a group.
+    Place take(Pane& pane, Group& group) {
+        ++group.records;
+        ++pane.records;
+        ++records_;
+        // on_watermark: what changes before its first window fires needs no second word.
+        if (tracks_changes_ && !group.changed &&
+            (emit_ != EmitKind::kOnWatermark || pane.first_fire <= now_)) {
+            group.changed = true;
+            if (!pane.has_changed()) ++changed_panes_;
+            pane.changed.push_back(&group);
+        }
+        pane.groups.touch(group);
+        return {&group, &pane.groups.store()};
+    }
+    // Every window has closed, for ever.
+    [[nodiscard]] bool over() const { return now_ == kEndOfTime && !grid_.endless(); }
     // The first window whose end + delay is still to come.
     [[nodiscard]] Due next(int64_t delay_ms) const;
     [[nodiscard]] Cell first_open(Cell cell, int64_t delay_ms) const;
     void close(Cell last);
-    // Shows all groups of a window, or those that changed.
-    void show(Cell last, bool changed_only);
+    // Puts groups in the order in which they are shown.
+    virtual void sort(std::vector<Group*>& groups) const;
+    // Shows all groups of a window, or those that changed, which are sorted.
+    virtual void show(Cell last, bool changed_only);
+    // What changed in a pane has been shown.
+    virtual void forget_changed(Pane& pane);
+    // Of a group; none: the pane does not have it.
+    [[nodiscard]] virtual std::optional<int64_t> records_of(const Pane& pane, std::string_view key,
+                                                            uint64_t hash);
     [[nodiscard]] OpenWindow describe(Cell last, int64_t records) const;
-    void add(Cell last, Group& group, const AccumulatorStore& store);
+    void add(Cell last, std::string_view key, Group& group, const AccumulatorStore& store);
 
     const WindowGrid grid_;
     Panes panes_;

@@ -16,15 +16,15 @@ std::string_view held_in_memory(const Stage& stage) {
         const bool hopping = rule.by == config::Join::By::kWindow && rule.window.kind == Kind::kHopping;
         return hopping && rule.kind != config::Join::Kind::kInner ? "an outer join in hopping windows" : "";
     }
-    if (stage.holds_rows) return stage.keeps_row_times ? "a dedupe with `keep: last`" : "a top_n";
+    if (stage.keeps_row_times) return "a dedupe with `keep: last`";
     switch (stage.window.kind) {
         case Kind::kTumbling:
         case Kind::kHopping:
-        case Kind::kCumulate: return "an aggregate in windows";
-        case Kind::kSession: return "an aggregate in session windows";
-        case Kind::kSliding: return "an aggregate in sliding windows";
-        case Kind::kCount: return "an aggregate in count windows";
-        case Kind::kNone: return "an aggregate without windows";
+        case Kind::kCumulate:
+        case Kind::kNone: return "";
+        case Kind::kSession: return "a step with session windows";
+        case Kind::kSliding: return "a step with sliding windows";
+        case Kind::kCount: return "a step with count windows";
     }
     return "";
 }

@@ -12,10 +12,12 @@ constexpr size_t kEntryBytes = 96;  // Of a map's node, about.
 
 }  // namespace
 
-Results::Results(const Stage& stage, const Accumulators& accumulators, ResultTaker& taker)
+Results::Results(const Stage& stage, const Accumulators& accumulators, ResultTaker& taker,
+                 StoredGroups* stored)
     : stage_(stage),
       accumulators_(accumulators),
       taker_(taker),
+      stored_(stored),
       call_count_(stage.calls.size()),
       changes_(stage.emit.kind == config::Emit::Kind::kChanges),
       keeps_shown_(changes_ || (stage.window.kind == config::Window::Kind::kSession &&
@@ -63,6 +65,15 @@ void Results::add(int64_t prefix, const WindowResult& result, const Accumulator*
     if (waiting_.size() >= kMostWaiting) taker_.take_results();
 }
 
+Results::Shown::iterator Results::find_shown() {
+    const auto found = shown_.find(key_);
+    if (found != shown_.end() || stored_ == nullptr || erased_.contains(key_)) return found;
+    const auto row = stored_->find(kShownTable, key_);
+    if (!row) return found;
+    shown_bytes_ += key_.size() + row->size() + kEntryBytes;
+    return shown_.emplace(key_, *row).first;
+}
+
 // Compares the result that was pushed last to the one that was shown before it.
 void Results::add_shown(int64_t prefix, const WindowResult& result, size_t first) {
     key_.clear();
@@ -77,7 +88,7 @@ void Results::add_shown(int64_t prefix, const WindowResult& result, size_t first
     put_le<int64_t>(row, result.end);
     for (size_t call = 0; call < call_count_; ++call) append_stored_value(values_[first + call], row);
 
-    const auto found = shown_.find(key_);
+    const auto found = find_shown();
     if (found == shown_.end()) {
         if (changes_) waiting_.back().meta.op = Op::kInsert;
         shown_bytes_ += key_.size() + row.size() + kEntryBytes;
@@ -116,7 +127,7 @@ void Results::withdraw(int64_t prefix, std::string_view key) {
     key_.clear();
     append_prefix(prefix, key_);
     key_.append(key);
-    const auto found = shown_.find(key_);
+    const auto found = find_shown();
     if (found == shown_.end()) return;
     push_shown(key, found->second, changes_ ? Op::kDelete : Op::kTombstone);
     erase(found);
@@ -134,7 +145,7 @@ void Results::forget(int64_t prefix, std::string_view key) {
     key_.clear();
     append_prefix(prefix, key_);
     key_.append(key);
-    const auto found = shown_.find(key_);
+    const auto found = find_shown();
     if (found != shown_.end()) erase(found);
 }
 
@@ -144,6 +155,7 @@ void Results::forget(int64_t prefix) {
     append_prefix(prefix, key_);
     auto entry = shown_.lower_bound(key_);
     while (entry != shown_.end() && entry->first.starts_with(key_)) entry = erase(entry);
+    if (stored_ != nullptr) forgotten_.push_back(key_);
 }
 
 void Results::clear() {
@@ -153,10 +165,15 @@ void Results::clear() {
 }
 
 void Results::write_changes(state::DeltaWriter& out) {
+    for (const std::string& prefix : forgotten_) out.erase_prefix(stage_.table + kShownTable, prefix);
+    forgotten_.clear();
     for (const std::string& key : erased_) out.erase(stage_.table + kShownTable, key);
     for (const std::string& key : dirty_) out.put(stage_.table + kShownTable, key, shown_.find(key)->second);
     erased_.clear();
     dirty_.clear();
+    if (stored_ == nullptr || shown_bytes_ <= stage_.cache_bytes) return;
+    shown_.clear();
+    shown_bytes_ = 0;
 }
 
 bool Results::restore(std::string_view key, std::string_view row) {

@@ -7,6 +7,9 @@
 //             change is not repeated. With other early results one that disappears leaves a tombstone: a null
 //             value under its key.
 //
+// On disk what was shown is in the stored rows; memory holds what the open epoch showed, and up to
+// Stage::cache_bytes.
+//
 // Stored form (table T + 2): key prefix group-key; value version(u8) records(varint) time(i64) start(i64)
 // end(i64), then a value (stored_value.h) per call.
 //
@@ -26,6 +29,7 @@
 #include "processor/batch.h"
 #include "processor/graph.h"
 #include "processor/group_table.h"
+#include "processor/stored_groups.h"
 #include "state/delta.h"
 
 namespace weir::processor {
@@ -69,7 +73,9 @@ class Results final : public WindowListener {
 public:
     static constexpr size_t kMostWaiting = 1024;
 
-    Results(const Stage& stage, const Accumulators& accumulators, ResultTaker& taker);
+    // `stored`: for stages on disk.
+    Results(const Stage& stage, const Accumulators& accumulators, ResultTaker& taker,
+            StoredGroups* stored = nullptr);
 
     void because(Reason reason, EventTime watermark) override {
         reason_ = reason;
@@ -98,6 +104,8 @@ public:
 private:
     using Shown = std::map<std::string, std::string, std::less<>>;  // By prefix and key: the stored form.
 
+    // Of key_.
+    [[nodiscard]] Shown::iterator find_shown();
     void add_shown(int64_t prefix, const WindowResult& result, size_t first_value);
     void push(const WindowResult& result, Op op);
     void push_shown(std::string_view key, const std::string& row, Op op);
@@ -106,6 +114,7 @@ private:
     const Stage& stage_;
     const Accumulators& accumulators_;
     ResultTaker& taker_;
+    StoredGroups* const stored_;
     const size_t call_count_;
     const bool changes_;
     const bool keeps_shown_;
@@ -118,6 +127,7 @@ private:
     size_t shown_bytes_ = 0;
     std::set<std::string> dirty_;
     std::set<std::string> erased_;
+    std::vector<std::string> forgotten_;  // On disk: prefixes of windows that ended.
     std::string key_;
 };
 

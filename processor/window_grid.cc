@@ -16,7 +16,9 @@ int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0 ? 1 : 0); }
 
 }  // namespace
 
-WindowGrid::WindowGrid(const config::Window& window) : offset_ms_(window.offset_ms) {
+WindowGrid::WindowGrid(const config::Window& window)
+    : endless_(window.kind == config::Window::Kind::kNone), offset_ms_(window.offset_ms) {
+    if (endless_) return;
     const bool tumbling = window.kind == config::Window::Kind::kTumbling;
     const int64_t step_ms = tumbling ? window.size_ms : window.step_ms;
     cumulate_ = window.kind == config::Window::Kind::kCumulate;
@@ -48,6 +50,7 @@ int64_t WindowGrid::midnight_ms(int64_t day) const {
 }
 
 WindowGrid::Cell WindowGrid::cell_of(EventTime time) const {
+    if (endless_) return 0;
     if (!zoned_) return floor_div(time - offset_ms_, cell_ms_);
     const absl::CivilDay civil = absl::ToCivilDay(absl::FromUnixMillis(time - offset_ms_), zone_);
     int64_t day = civil - absl::CivilDay(1970, 1, 1);
@@ -59,6 +62,7 @@ WindowGrid::Cell WindowGrid::cell_of(EventTime time) const {
 }
 
 EventTime WindowGrid::start_of(Cell cell) const {
+    if (endless_) return cell <= 0 ? kNoTime : kEndOfTime;
     if (!zoned_) return cell * cell_ms_ + offset_ms_;
     if (cells_of_day_ == 1) return midnight_ms(cell * cell_days_);
     const int64_t day = floor_div(cell, cells_of_day_);

@@ -8,6 +8,7 @@
 //   timezone   cells are calendar days of the zone, so 23 or 25 hours long where clocks change; the steps of
 //              a cumulate window are counted from local midnight, and the last one of a day ends with it.
 //              A local midnight that clocks skip is the moment they skip it; one that comes twice, the first.
+//   none       one cell, which is all of time.
 //
 // Every window is named by its last cell: ends ascend with it. Immutable; any thread.
 #pragma once
@@ -27,7 +28,8 @@ public:
     using Cell = int64_t;
 
     WindowGrid() = default;
-    explicit WindowGrid(const config::Window& window);  // window.is_grid(), and the zone exists.
+    // window.is_grid(), or it never ends; the zone exists.
+    explicit WindowGrid(const config::Window& window);
 
     [[nodiscard]] static bool zone_exists(const std::string& name);
 
@@ -47,11 +49,14 @@ public:
     [[nodiscard]] EventTime window_end(Cell last) const { return start_of(last + 1); }
     // Every window is one cell, so nothing overlaps.
     [[nodiscard]] bool single() const { return cells_ == 1; }
+    // The only window never ends: its borders are kNoTime and kEndOfTime.
+    [[nodiscard]] bool endless() const { return endless_; }
 
 private:
     [[nodiscard]] bool is_window(Cell last) const;
     [[nodiscard]] int64_t midnight_ms(int64_t day) const;
 
+    bool endless_ = false;
     bool cumulate_ = false;
     int64_t cells_ = 1;  // Of a window; cumulate: of the longest.
     int64_t hop_ = 1;    // Cells between the starts of windows.

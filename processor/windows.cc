@@ -2,11 +2,14 @@
 
 #include "processor/paned_windows.h"
 #include "processor/span_windows.h"
+#include "processor/stored_windows.h"
 
 namespace weir::processor {
 
 std::unique_ptr<Windows> Windows::make(const Stage& stage, Accumulators& accumulators,
-                                       WindowListener& results, Settler& settler) {
+                                       WindowListener& results, Settler& settler, StoredGroups* stored) {
+    if (stored != nullptr)
+        return std::make_unique<StoredWindows>(stage, accumulators, results, settler, *stored);
     if (stage.window.is_grid())
         return std::make_unique<PanedWindows>(stage, accumulators, results, settler);
     return std::make_unique<SpanWindows>(stage, accumulators, results, settler);

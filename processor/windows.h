@@ -8,6 +8,8 @@
 //             in order of their windows' ends.
 //   show      results of groups that changed since they were last shown.
 //
+// On disk (stored_windows.h) the groups are rows of the shard's store, and memory is a cache of them.
+//
 // What is shown goes to a WindowListener, an aggregate's Results. The caller advances to the watermark before
 // a record before it places the record, so nothing here depends on how records are cut into batches.
 //
@@ -33,6 +35,8 @@
 
 namespace weir::processor {
 
+class StoredGroups;
+
 // Applies the rows that were placed but not yet added to their groups' cells.
 class Settler {
 public:
@@ -49,8 +53,9 @@ struct Place {
 
 class Windows {
 public:
+    // `stored`: for stages on disk.
     static std::unique_ptr<Windows> make(const Stage& stage, Accumulators& accumulators,
-                                         WindowListener& results, Settler& settler);
+                                         WindowListener& results, Settler& settler, StoredGroups* stored);
     virtual ~Windows() = default;
     Windows(const Windows&) = delete;
     Windows& operator=(const Windows&) = delete;
@@ -94,6 +99,8 @@ public:
     [[nodiscard]] virtual bool restore_group(std::string_view key, std::string_view row) = 0;
     [[nodiscard]] virtual bool restore_part(std::string_view key, std::string_view value) = 0;
     virtual void restore_erased(std::string_view prefix) = 0;
+    // On disk, instead of the three above: takes up what the stored rows say.
+    virtual void restore_stored() {}
 
 protected:
     using EmitKind = config::Emit::Kind;

@@ -18,7 +18,7 @@ TEST_CASE("an operator that cannot keep its state on disk says so, whatever kind
     CHECK(refused("from: a, steps: [{dedupe: {by: k, within: 1h, keep: last, " + disk + "}}]")
               .find("a dedupe with `keep: last` keeps") != std::string::npos);
     CHECK(refused("from: a, steps: [{top_n: {by: k, n: 1, largest: v, window: {session: 1h}, " + disk + "}}]")
-              .find("a top_n keeps") != std::string::npos);
+              .find("a step with session windows keeps") != std::string::npos);
     CHECK(refused("join: {left: a, right: b, match: a.k = b.k, window: {session: 1h}, " + disk + "}")
               .find("a join in session windows keeps") != std::string::npos);
     const std::string hopping = "window: {hopping: {size: 1m, step: 10s}}, ";

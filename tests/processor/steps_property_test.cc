@@ -205,9 +205,11 @@ TEST_CASE("top_n against a naive model") {
         const std::string window = hopping
                                        ? "{hopping: {size: " + ms(size) + ", step: " + ms(input.size_ms) + "}"
                                        : "{tumbling: " + ms(size);
+        const std::string where = round % 4 < 2 ? "" : ", state: {backend: rocksdb}";
         const auto world = run(input,
                                "top_n: {by: k, largest: v, as: rank, n: " + std::to_string(input.count) +
-                                   ", window: " + window + ", grace: " + ms(input.grace_ms) + "}}",
+                                   ", window: " + window + ", grace: " + ms(input.grace_ms) + "}" + where +
+                                   "}",
                                draw);
         CHECK(sorted(values(*world, "out")) == sorted(wanted));
         CHECK(values(*world, "late") == late);

@@ -363,3 +363,33 @@ TEST_CASE("scenarios of joins give the same outputs with their buffers on disk")
     }
     CHECK(on_disk >= 9);
 }
+
+// Goal: groups on disk are the same groups, in all windows that can be there, also in the hands of other
+// workers. Method: every scenario whose aggregates and top_ns can, on disk.
+TEST_CASE("scenarios of windows give the same outputs with their groups on disk") {
+    size_t on_disk = 0;
+    for (processor::Scenario scenario : processor::all_scenarios(WEIR_SOURCE_DIR "/tests/scenarios")) {
+        size_t moved = 0;
+        for (const std::string step : {"- aggregate:", "- top_n:"})
+            for (size_t at = scenario.yaml.find(step); at != std::string::npos;
+                 at = scenario.yaml.find(step, at + 1)) {
+                size_t end = scenario.yaml.find('\n', at);
+                if (scenario.yaml[end - 1] == '}')
+                    scenario.yaml.insert(end - 1, ", state: {backend: rocksdb}");
+                else
+                    scenario.yaml.insert(end, "\n          state: {backend: rocksdb}");
+                ++moved;
+            }
+        if (moved == 0) continue;
+        auto loaded = config::load_text("table.yaml", scenario.yaml, {});
+        if (processor::compile(loaded.pipeline, loaded.diagnostics) == nullptr) {
+            CHECK(loaded.diagnostics.render("table.yaml", loaded.source).find("W0226") != std::string::npos);
+            continue;
+        }
+        CAPTURE(scenario.name);
+        for (size_t workers = 1; workers <= kShards; ++workers) run(scenario, workers, false);
+        run(scenario, 1, true);
+        ++on_disk;
+    }
+    CHECK(on_disk >= 30);
+}
