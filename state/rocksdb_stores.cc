@@ -207,6 +207,10 @@ public:
         rocksdb::BlockBasedTableOptions table;
         table.block_cache = cache_;
         table.cache_index_and_filter_blocks = true;
+        // Filters in pieces: one of many short rows is larger than what a shard of the cache takes, and as a
+        // whole it would be read anew with every row that is looked for.
+        table.partition_filters = true;
+        table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
         table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(kFilterBits));
         options_.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
         options_.create_if_missing = true;

@@ -240,6 +240,38 @@ TEST_CASE("rocksdb: a table larger than memory") {
     CHECK_FALSE(rows.find(0, "row " + std::to_string(kRows)).value().has_value());
 }
 
+// Bytes that this process read, wherever from.
+uint64_t bytes_read() {
+    std::ifstream in("/proc/self/io");
+    std::string name;
+    uint64_t value = 0;
+    while (in >> name >> value)
+        if (name == "rchar:") return value;
+    return 0;
+}
+
+TEST_CASE("rocksdb: a row that is not there costs little reading, however many short ones are") {
+    OnDisk disk;
+    const auto stores = disk.stores();
+    const auto store = stores->open("ids", 0).value();
+    const auto key_of = [](int i) { return "id " + std::to_string(i * 7'919LL % 1'000'003); };
+    constexpr int kBatch = 50'000;
+    for (int batch = 0; batch < 12; ++batch) {
+        std::vector<std::string> keys;
+        std::vector<StateOp> puts;
+        for (int i = 0; i < kBatch; ++i) keys.push_back(key_of(batch * kBatch + i));
+        for (const std::string& key : keys) puts.push_back({StateOp::Kind::kPut, 0, key, "1"});
+        REQUIRE(store->apply(puts, commit(static_cast<uint64_t>(batch) + 1)).ok());
+    }
+    REQUIRE(store->flush().ok());
+    constexpr int kLookups = 2'000;
+    const uint64_t before = bytes_read();
+    std::string value;
+    for (int i = 0; i < kLookups; ++i)
+        REQUIRE_FALSE(store->find("id " + std::to_string(i * 499LL) + "x", value).value());
+    CHECK((bytes_read() - before) / kLookups < 64 << 10);
+}
+
 TEST_CASE("rocksdb: a folder of another pipeline is refused, its files are nobody else's to read") {
     OnDisk disk;
     {
