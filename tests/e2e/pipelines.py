@@ -15,7 +15,7 @@ workers: {workers}
 {more}"""
 
 
-def pair_streams(out):
+def pair_streams(out, on_disk=False):
     """Each expensive bid with the higher ones on the same auction in the next ten seconds, or alone."""
     return f"""\
   pairs:
@@ -25,12 +25,13 @@ def pair_streams(out):
       kind: left
       match: expensive.auction = later.auction AND later.price > expensive.price
       within: {{after: {WITHIN_MS // 1000}s}}
+      state: {{backend: {"rocksdb" if on_disk else "memory"}}}
     steps: [{{map: {{auction: expensive.auction, price: expensive.price, later: later.price}}}}]
     to: {out}-pairs
 """
 
 
-def auction_streams(bids, out, price="price"):
+def auction_streams(bids, out, price="price", on_disk=False):
     """A filter, windows, and what came too late for them. `price`: how the streams read that field."""
     return f"""\
 sources:
@@ -47,6 +48,7 @@ streams:
           by: auction
           window: {{tumbling: {WINDOW_MS // 1000}s, grace: {GRACE_MS // 1000}s}}
           emit: on_close
+          state: {{backend: {"rocksdb" if on_disk else "memory"}}}
           fields:
             bids: count(*)
             total: sum({price})

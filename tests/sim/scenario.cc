@@ -355,6 +355,21 @@ streams:
     from: payments
     steps: [{throttle: {by: k, max: 2, per: 1s, state: {backend: rocksdb}}}]
     to: few
+  sums:
+    from: [orders, payments]
+    steps:
+      - aggregate:
+          by: k
+          window: {hopping: {size: 2s, step: 1s}}
+          fields: {n: count(*), total: sum(v), kinds: count(DISTINCT i)}
+          state: {backend: rocksdb}
+    to: sums
+  best:
+    from: payments
+    steps:
+      - top_n: {n: 2, by: k, largest: v, window: {tumbling: 2s}, state: {backend: rocksdb}}
+      - map: {k: k, i: i, v: v}
+    to: best
 )yaml";
 
 // Groups that are not the topic's: their records go through an internal topic, with their event time.
@@ -493,7 +508,7 @@ const std::vector<PipelineCase>& pipeline_cases() {
         {"on_disk",
          kOnDisk,
          Decider::kTransaction,
-         {"priced", "paid", "few", "dlq"},
+         {"priced", "paid", "few", "sums", "best", "dlq"},
          true,
          nullptr},
         {"repartition", kRepartition, Decider::kTransaction, {"sums", "dlq"}, true, nullptr},
