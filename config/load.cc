@@ -248,6 +248,11 @@ private:
         source.timestamp = expression(node, "timestamp", source_);
         read_watermark(node.find("watermark"), source.watermark);
         source.start = parse_start(scalar(node, "start")).value_or(Start{});
+        const Start::Kind start = source.start.kind;
+        if (!source.file.empty() && (start == Start::Kind::kInstant || start == Start::Kind::kAgo))
+            diagnostics_.error("W0064", node.find("start")->mark,
+                               "a file is read from its start or its end, not from an instant", "",
+                               "`earliest` or `latest`; a `filter` leaves out what is older");
         return source;
     }
 
