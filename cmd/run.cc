@@ -68,10 +68,10 @@ void register_secrets(const config::KafkaConfig& kafka) {
 
 std::optional<std::vector<Prepared>> prepare(const std::vector<std::string>& files,
                                              const Overrides& overrides, bool allow_missing_references,
-                                             bool tests_must_fit) {
+                                             bool for_tests) {
     config::LoadOptions options = config::system_options();
-    options.tests_must_fit = tests_must_fit;
-    options.has_rocksdb = WEIR_ROCKSDB;
+    options.tests_must_fit = for_tests;
+    options.has_rocksdb = WEIR_ROCKSDB != 0 || for_tests;
     options.allow_missing_references = allow_missing_references;
     options.check_kafka_property = connectors::check_kafka_property;
     std::vector<Prepared> prepared;

@@ -21,11 +21,12 @@ struct Prepared {
 };
 
 // Loads, checks and plans the files; prints every diagnostic to standard error. nullopt: there were errors.
-// The flags are those of config::LoadOptions.
+// allow_missing_references: as config::LoadOptions has it. for_tests: only to run its tests, which must fit
+// and have in memory what the file wants in RocksDB.
 [[nodiscard]] std::optional<std::vector<Prepared>> prepare(const std::vector<std::string>& files,
                                                            const Overrides& overrides,
                                                            bool allow_missing_references,
-                                                           bool tests_must_fit = false);
+                                                           bool for_tests = false);
 
 // Runs until a signal, the end of input or an error; returns the exit code. Blocks SIGTERM and SIGINT in
 // this thread, so that every thread started from it inherits the mask.
