@@ -55,6 +55,7 @@ public:
     [[nodiscard]] uint64_t open_windows() const override { return windows_->open_windows(); }
     [[nodiscard]] uint64_t entries() const override { return windows_->groups(); }
     [[nodiscard]] uint64_t bytes() const override { return windows_->bytes() + results_.bytes(); }
+    [[nodiscard]] size_t changed_bytes() const override { return windows_->changed_bytes(); }
     void write_changes(EventTime watermark, state::DeltaWriter& out) override;
     [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
                                        EventTime& watermark) override;

@@ -316,10 +316,12 @@ public:
             if (partition.held_behind >= 0) out.push_back(partition.id);
     }
 
-    size_t changed_bytes() const {
+    size_t changed_bytes() {
         size_t bytes = 0;
         for (TableId id = 0; id < plan_.graph->tables.size(); ++id)
             if (owns(id)) bytes += executor_.table(id).changed_bytes();
+        for (StageId id = 0; id < plan_.graph->stages.size(); ++id)
+            bytes += executor_.stage(id).changed_bytes();
         return bytes;
     }
 

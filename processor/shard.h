@@ -140,7 +140,8 @@ public:
     // Whether anything happened since the last take_delta() that a commit must record.
     [[nodiscard]] bool changed() const;
     [[nodiscard]] std::vector<PartitionProgress> progress() const;
-    // What take_delta() will write of tables, about; the rest of the state has bounds of its own.
+    // What take_delta() will write of tables and of stages on disk, about; the rest of the state has bounds
+    // of its own.
     [[nodiscard]] size_t changed_bytes() const;
     // Shows what results are shown once per commit. Before take_delta(), when changed().
     [[nodiscard]] Result<void> finish_epoch(Sink& sink);

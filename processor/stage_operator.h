@@ -54,6 +54,8 @@ public:
     [[nodiscard]] virtual uint64_t entries() const = 0;  // Groups, or buffered records.
     [[nodiscard]] virtual uint64_t bytes() const = 0;
 
+    // On disk: what write_changes() will write, about. Until then it is in memory.
+    [[nodiscard]] virtual size_t changed_bytes() const { return 0; }
     virtual void write_changes(EventTime watermark, state::DeltaWriter& out) = 0;
     // `table` is one of the stage's. Sets `watermark` when the row holds that.
     [[nodiscard]] virtual Result<void> restore(uint32_t table, std::string_view key, std::string_view value,

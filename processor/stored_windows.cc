@@ -57,6 +57,7 @@ Place StoredWindows::place(std::string_view key, uint64_t hash, EventTime time, 
         group.first = group.first == kNoTime ? time : std::min(group.first, time);
         group.last = std::max(group.last, time);
     }
+    if (!group.dirty) changed_bytes_ += Group::bytes(group.cell_count, key);
     return take(pane, group);
 }
 
@@ -170,6 +171,7 @@ void StoredWindows::write_changes(state::DeltaWriter& out) {
     const uint32_t pane_table = stage_.table + kPaneTable;
     if (changes_shown_) out.erase_prefix(pane_table, std::string(1, kChangedTag));
     changes_shown_ = false;
+    changed_bytes_ = 0;
     for (const EventTime start : erased_) {
         std::string key;
         append_prefix(start, key);

@@ -40,6 +40,7 @@ public:
     [[nodiscard]] uint64_t count_records() override;
     [[nodiscard]] uint64_t open_windows() const override;
     [[nodiscard]] uint64_t groups() const override;
+    [[nodiscard]] size_t changed_bytes() const override { return changed_bytes_; }
     void write_changes(state::DeltaWriter& out) override;
     void restore_stored() override;
 
@@ -63,6 +64,7 @@ private:
     StoredGroups& stored_;
     ScratchGroup read_;    // A row …
     ScratchGroup merged_;  // … and a window's group.
+    size_t changed_bytes_ = 0;    // Of groups that the open epoch touched.
     bool changes_shown_ = false;  // What is stored as changed is not, from the next write on.
 };
 

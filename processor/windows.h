@@ -94,6 +94,8 @@ public:
     [[nodiscard]] virtual uint64_t groups() const = 0;
     [[nodiscard]] virtual size_t bytes() const = 0;
 
+    // On disk: what write_changes() will write, about.
+    [[nodiscard]] virtual size_t changed_bytes() const { return 0; }
     virtual void write_changes(state::DeltaWriter& out) = 0;
     // False when the bytes are not what write_changes() writes.
     [[nodiscard]] virtual bool restore_group(std::string_view key, std::string_view row) = 0;

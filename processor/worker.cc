@@ -18,7 +18,7 @@ constexpr int64_t kStandstillUs = 1'000'000;
 constexpr int64_t kSlowAnswerUs = 500'000;
 constexpr int64_t kPublishUs = 1'000'000;
 constexpr size_t kRecoveriesPerMinute = 5;
-constexpr size_t kLargestChanges = 8 << 20;  // Of tables, in one epoch: the next commit then comes at once.
+constexpr size_t kLargestChanges = 8 << 20;  // Of tables and stages on disk: then an epoch is committed.
 constexpr int32_t kTimeoutFencesInARow = 3;  // A broker that comes and goes can time out more than one.
 
 }  // namespace

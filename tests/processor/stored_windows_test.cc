@@ -222,7 +222,9 @@ TEST_CASE("windows on disk take little memory, however many groups they have") {
                 run.push_back(record(epoch * kEpochGroups + i, 1'000, 1));
             REQUIRE(world.in("o", run).ok());
             most = std::max(most, world.shard->status().stages[0].state_bytes);
+            CHECK(world.shard->changed_bytes() > kEpochGroups * 50);  // So a worker knows when to commit.
             world.epoch();
+            CHECK(world.shard->changed_bytes() == 0);
             world.sink.outputs.clear();
         }
         CHECK(world.shard->status().stages[0].groups == kEpochs * kEpochGroups);
