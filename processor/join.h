@@ -57,6 +57,9 @@ public:
     [[nodiscard]] uint64_t open_windows() const override { return 0; }
     [[nodiscard]] uint64_t entries() const override { return buffers_[0].rows() + buffers_[1].rows(); }
     [[nodiscard]] uint64_t bytes() const override { return buffers_[0].bytes() + buffers_[1].bytes(); }
+    [[nodiscard]] size_t changed_bytes() const override {
+        return stored_ == nullptr ? 0 : buffers_[0].changed_bytes() + buffers_[1].changed_bytes();
+    }
     void write_changes(EventTime watermark, state::DeltaWriter& out) override;
     [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
                                        EventTime& watermark) override;

@@ -20,7 +20,6 @@ constexpr size_t kFirstSlots = 16;
 constexpr size_t kFirstBlock = 1 << 10;
 constexpr size_t kLargestBlock = 64 << 10;
 constexpr size_t kPieceBytes = 16 << 10;
-constexpr size_t kMarkedBytes = 56;  // A node of the set.
 constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
 
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }

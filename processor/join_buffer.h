@@ -129,6 +129,8 @@ public:
     [[nodiscard]] uint64_t count_rows() const;  // The same, one by one.
     [[nodiscard]] size_t bytes() const;
 
+    // What write_changes() will write, about.
+    [[nodiscard]] size_t changed_bytes() const;
     void write_changes(state::DeltaWriter& out);
     // False when the bytes are not what write_changes() writes, or `good` says so of a record's values.
     [[nodiscard]] bool restore(bool partner_table, std::string_view key, std::string_view value,
@@ -155,6 +157,7 @@ public:
 private:
     static constexpr uint8_t kFoundPartner = 1;
     static constexpr uint8_t kOpenFollows = 2;
+    static constexpr size_t kMarkedBytes = 56;  // A node of Stored::marked.
 
     struct Block {
         std::unique_ptr<char[]> memory;

@@ -294,6 +294,16 @@ void JoinBuffer::write_stored(state::DeltaWriter& out) {
     evict();
 }
 
+size_t JoinBuffer::changed_bytes() const {
+    size_t changed = stored_->marked.size() * kMarkedBytes;
+    for (const auto& [number, pane] : panes_) {
+        if (pane.written_rows == pane.rows) continue;
+        for (size_t i = pane.written_block; i < pane.blocks.size(); ++i) changed += pane.blocks[i].used;
+        changed -= pane.written_used;
+    }
+    return changed;
+}
+
 // The oldest panes go first, of a pane the rows that came first; so much at once that it is seldom.
 void JoinBuffer::evict() {
     if (bytes() <= stored_->cache_bytes) return;

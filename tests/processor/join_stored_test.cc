@@ -100,7 +100,10 @@ TEST_CASE("a join on disk holds no more of a hundred times as many records in me
                 run.push_back({std::to_string(i), Event{0, i, 1'000'000 + i * 100, i, 0}.json(), 0, {}});
             REQUIRE(world.in("l", std::move(run)).ok());
             most = std::max(most, world.shard->status().stages[0].state_bytes);
+            // The worker commits when it is much.
+            CHECK(world.shard->changed_bytes() > 500 * 20);
             world.epoch();
+            CHECK(world.shard->changed_bytes() == 0);
             world.apply_rows();
         }
         CHECK(world.shard->status().stages[0].groups == static_cast<uint64_t>(records));
