@@ -210,10 +210,7 @@ Result<void> App::make_slots() {
         count = 1;
     }
     // More slots than shards would only be idle threads.
-    const int32_t shard_count = *std::max_element(partition_counts_.begin(), partition_counts_.end());
-    const config::Instance& instance = pipeline_.instance;
-    const int32_t owned = (shard_count - instance.index + instance.count - 1) / instance.count;
-    if (workers.automatic) count = std::clamp(owned, 1, count);
+    if (workers.automatic) count = std::clamp(owned_shards(), 1, count);
 
     const std::lock_guard lock(mutex_);
     for (int32_t i = 0; i < count; ++i) {
@@ -227,6 +224,12 @@ Result<void> App::make_slots() {
         slots_.push_back(std::move(slot));
     }
     return {};
+}
+
+int32_t App::owned_shards() const {
+    const int32_t shard_count = *std::max_element(partition_counts_.begin(), partition_counts_.end());
+    const config::Instance& instance = pipeline_.instance;
+    return std::max(0, (shard_count - instance.index + instance.count - 1) / instance.count);
 }
 
 // Shard p belongs to instance p mod n, and there to slot (p / n) mod slots.
@@ -373,6 +376,7 @@ void App::run_worker(Slot& slot) {
     settings.commit_interval_ms = pipeline_.commit_interval_ms;
     settings.state_limit = &state_limit_;
     settings.row_stores = row_stores_.get();
+    settings.process_shards = static_cast<size_t>(std::max(owned_shards(), 1));
     settings.startup_timeout_ms = options_.startup_timeout_ms;
     settings.stop_when_caught_up = options_.exit_when_caught_up;
     if (const auto timeout = connectors::kafka_property(pipeline_.kafka, connectors::KafkaRole::kProducer,

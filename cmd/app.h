@@ -81,6 +81,7 @@ private:
     void warn_about_retention();
     void warn_about_keys();
     [[nodiscard]] Result<void> make_slots();
+    [[nodiscard]] int32_t owned_shards() const;  // Of this instance.
     [[nodiscard]] std::vector<ShardId> shards_of(int32_t slot, int32_t slot_count) const;
     [[nodiscard]] Result<void> open_state();
     [[nodiscard]] Result<void> redeal_slots(const state::Manifest& now);

@@ -32,7 +32,7 @@ class Aggregate final : public StageOperator, private Settler, private ResultTak
 public:
     Aggregate(const Graph& graph, StageId id);
 
-    void open(state::StoredRows& rows) override { stored_.open(rows); }
+    void open(state::StoredRows& rows, size_t cache_bytes) override { stored_.open(rows, cache_bytes); }
 
     // `batch` is the node's.
     [[nodiscard]] Result<void> accumulate(Executor& executor, const Node& node, const AccumulateNode& input,

@@ -290,7 +290,7 @@ struct Stage {
     size_t depth = 0;  // So many internal topics are before it.
     config::WhenAllIdle when_all_idle = config::WhenAllIdle::kTick;
     int64_t emit_every_ms = 0;  // The shortest of its sources'.
-    size_t cache_bytes = 16u << 20;  // On disk: what is clean takes so much memory at most, per shard.
+    size_t cache_bytes = 0;  // On disk: of what is clean so much may be in memory, all shards together.
     FrameId frame = 0;  // Of the results: slots 0 … are `by`, window_start, window_end, calls, fields.
     expr::Slot window_start = -1;  // Without windows there are none.
     expr::Slot window_end = -1;

@@ -21,10 +21,10 @@ Join::Join(const Graph& graph, StageId id)
                           stage_.table + kTablesPerSide, stage_.on_disk)},
       results_(stage_) {}
 
-void Join::open(state::StoredRows& rows) {
+void Join::open(state::StoredRows& rows, size_t cache_bytes) {
     stored_ = &rows;
     for (uint32_t side = 0; side < 2; ++side)
-        buffers_[side].open(rows, side * kTablesPerSide, stage_.cache_bytes / 2);
+        buffers_[side].open(rows, side * kTablesPerSide, cache_bytes / 2);
 }
 
 const WindowGrid* Join::hopping_windows() const {

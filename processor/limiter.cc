@@ -149,9 +149,9 @@ void Limiter::restore_erased(uint32_t table, std::string_view key) {
     if (table == stage_.table) spans_.restore_erased(key);
 }
 
-void Limiter::open(state::StoredRows& rows) {
+void Limiter::open(state::StoredRows& rows, size_t cache_bytes) {
     store_ = &rows;
-    stored_.emplace(stage_, rows);
+    stored_.emplace(stage_, rows, cache_bytes);
 }
 
 Result<void> Limiter::restore_stored(EventTime& watermark) {

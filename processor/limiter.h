@@ -50,7 +50,7 @@ public:
     [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
                                        EventTime& watermark) override;
     void restore_erased(uint32_t table, std::string_view key) override;
-    void open(state::StoredRows& rows) override;
+    void open(state::StoredRows& rows, size_t cache_bytes) override;
     [[nodiscard]] Result<void> restore_stored(EventTime& watermark) override;
 
 private:

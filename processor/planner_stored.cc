@@ -1,9 +1,14 @@
 // State that is on disk: which operators can keep it there, and what the shards' stores are for.
+#include <algorithm>
+
 #include "processor/planner.h"
 #include "processor/shard.h"
 
 namespace weir::processor {
 namespace {
+
+// Of operators on disk, in memory in one process; RocksDB has a cache of its own.
+constexpr size_t kCacheBytes = 64u << 20;
 
 // The kinds of operators that keep their state in memory whatever the file says; empty: this one can be on
 // disk.
@@ -45,9 +50,13 @@ void Planner::check_on_disk() {
 }
 
 void Planner::list_stored_tables() {
-    for (const Stage& stage : graph_->stages)
-        if (stage.on_disk)
-            plan_->stored_tables.push_back({stage.table, kTablesPerStage, stage_name(*plan_, stage)});
+    const auto on_disk = std::count_if(graph_->stages.begin(), graph_->stages.end(),
+                                       [](const Stage& stage) { return stage.on_disk; });
+    for (Stage& stage : graph_->stages) {
+        if (!stage.on_disk) continue;
+        stage.cache_bytes = kCacheBytes / static_cast<size_t>(on_disk);
+        plan_->stored_tables.push_back({stage.table, kTablesPerStage, stage_name(*plan_, stage)});
+    }
     for (const TablePlan& table : graph_->tables)
         if (table.on_disk) plan_->stored_tables.push_back({table.state_table, 1, table.name});
 }

@@ -243,7 +243,8 @@ Result<void> Worker::restore_from_log(const Committed& committed) {
                                                          settings_.shards, partitions_, committed));
     for (const auto& shard : shards_) {
         const state::SnapshotRef* const snapshot = image.snapshot(shard->id());
-        WEIR_TRY(shard->open_stores(settings_.row_stores, snapshot == nullptr ? CommitId{} : snapshot->id));
+        WEIR_TRY(shard->open_stores(settings_.row_stores, snapshot == nullptr ? CommitId{} : snapshot->id,
+                                    settings_.process_shards));
     }
     ShardLoader loader(shards_);
     WEIR_TRY(state::replay_slot(*slot_directory_, image, decision.upto, loader));

@@ -171,7 +171,7 @@ void Results::write_changes(state::DeltaWriter& out) {
     for (const std::string& key : dirty_) out.put(stage_.table + kShownTable, key, shown_.find(key)->second);
     erased_.clear();
     dirty_.clear();
-    if (stored_ == nullptr || shown_bytes_ <= stage_.cache_bytes) return;
+    if (stored_ == nullptr || shown_bytes_ <= stored_->cache_bytes()) return;
     shown_.clear();
     shown_bytes_ = 0;
 }

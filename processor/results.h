@@ -8,7 +8,7 @@
 //             value under its key.
 //
 // On disk what was shown is in the stored rows; memory holds what the open epoch showed, and up to
-// Stage::cache_bytes.
+// StoredGroups::cache_bytes() of the rest.
 //
 // Stored form (table T + 2): key prefix group-key; value version(u8) records(varint) time(i64) start(i64)
 // end(i64), then a value (stored_value.h) per call.

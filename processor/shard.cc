@@ -141,7 +141,7 @@ public:
         changed_ = false;
     }
 
-    Result<void> open_stores(state::RowStores* stores, const CommitId& base) {
+    Result<void> open_stores(state::RowStores* stores, const CommitId& base, size_t shards) {
         for (const state::StoredTables& tables : plan_.stored_tables) {
             WEIR_CHECK(stores != nullptr, "rows on disk need row stores");
             WEIR_ASSIGN(auto store, stores->open(tables.name, id_));
@@ -151,7 +151,7 @@ public:
                 continue;
             }
             WEIR_ASSIGN(const StageId id, stage_of(tables.first));
-            executor_.stage(id).open(*stored_.back());
+            executor_.stage(id).open(*stored_.back(), plan_.graph->stages[id].cache_bytes / shards);
         }
         return {};
     }
@@ -435,8 +435,8 @@ bool Shard::changed() const { return impl_->changed(); }
 std::vector<PartitionProgress> Shard::progress() const { return impl_->progress(); }
 size_t Shard::changed_bytes() const { return impl_->changed_bytes(); }
 void Shard::take_delta(state::DeltaWriter& out) { impl_->take_delta(out); }
-Result<void> Shard::open_stores(state::RowStores* stores, const CommitId& base) {
-    return impl_->open_stores(stores, base);
+Result<void> Shard::open_stores(state::RowStores* stores, const CommitId& base, size_t shards) {
+    return impl_->open_stores(stores, base, shards);
 }
 Result<void> Shard::apply(std::string_view delta, const CommitId& epoch) {
     return impl_->apply(delta, epoch);

@@ -155,7 +155,8 @@ public:
     // --- Recovery, before the first process() ---
 
     // First of all. Opens the stores of what is on disk; `base`: the commit of the shard's snapshot.
-    [[nodiscard]] Result<void> open_stores(state::RowStores* stores, const CommitId& base);
+    // `shards`: of this process, which share the caches.
+    [[nodiscard]] Result<void> open_stores(state::RowStores* stores, const CommitId& base, size_t shards);
     // Replays what take_delta() wrote, in order. kCorrupt: not something take_delta() writes.
     [[nodiscard]] Result<void> apply(std::string_view delta, const CommitId& epoch = {});
     // One operation of it, as a snapshot holds them.

@@ -64,8 +64,9 @@ public:
     virtual void restore_erased(uint32_t table, std::string_view key) = 0;
 
     // Of a stage on disk, whose rows are never restored one by one. First of all; `rows` outlives the
-    // operator. What write_changes() wrote is among them when it has returned.
-    virtual void open(state::StoredRows& rows);
+    // operator. What write_changes() wrote is among them when it has returned, and at most `cache_bytes` of
+    // it stay in memory, too.
+    virtual void open(state::StoredRows& rows, size_t cache_bytes);
     // In place of restore(): all that is committed is among the rows. Reads what has to be in memory, which
     // is little.
     [[nodiscard]] virtual Result<void> restore_stored(EventTime& watermark);

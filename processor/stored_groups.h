@@ -45,8 +45,12 @@ public:
     StoredGroups(const Stage& stage, const Accumulators& accumulators)
         : stage_(stage), accumulators_(accumulators) {}
 
-    // Before anything else; tables 0 … are the stage's.
-    void open(state::StoredRows& rows) { rows_ = &rows; }
+    // Before anything else; tables 0 … are the stage's. `cache_bytes` of what is stored may stay in memory.
+    void open(state::StoredRows& rows, size_t cache_bytes) {
+        rows_ = &rows;
+        cache_bytes_ = cache_bytes;
+    }
+    [[nodiscard]] size_t cache_bytes() const { return cache_bytes_; }
     [[nodiscard]] const Result<void>& failure() const { return failure_; }
 
     // nullopt: there is none. The view lasts until the next call.
@@ -71,6 +75,7 @@ private:
     const Stage& stage_;
     const Accumulators& accumulators_;
     state::StoredRows* rows_ = nullptr;
+    size_t cache_bytes_ = 0;
     Result<void> failure_;
     std::string key_;
 };

@@ -13,8 +13,8 @@ constexpr int64_t kShortestPaneMs = 10'000;
 
 }  // namespace
 
-StoredPasses::StoredPasses(const Stage& stage, state::StoredRows& rows)
-    : stage_(stage), rows_(rows), pane_ms_(std::max(stage.limit_ms, kShortestPaneMs)) {}
+StoredPasses::StoredPasses(const Stage& stage, state::StoredRows& rows, size_t cache_bytes)
+    : stage_(stage), rows_(rows), cache_bytes_(cache_bytes), pane_ms_(std::max(stage.limit_ms, kShortestPaneMs)) {}
 
 EventTime StoredPasses::pane_of(EventTime time) const {
     const int64_t behind = time % pane_ms_;
@@ -127,7 +127,7 @@ void StoredPasses::write_changes(state::DeltaWriter& out) {
         }
         pane.dirty.clear();
     }
-    if (bytes_ <= stage_.cache_bytes) return;
+    if (bytes_ <= cache_bytes_) return;
     for (auto& [begin, pane] : panes_) {
         pane.rows = {};
         pane.bytes = 0;

@@ -31,7 +31,7 @@ namespace weir::processor {
 class StoredPasses {
 public:
     // Both outlive it. `rows` must be complete before the first call.
-    StoredPasses(const Stage& stage, state::StoredRows& rows);
+    StoredPasses(const Stage& stage, state::StoredRows& rows, size_t cache_bytes);
 
     // Whether a record of the key passes at this time; then it is remembered.
     [[nodiscard]] Result<bool> take(std::string_view key, EventTime time);
@@ -73,6 +73,7 @@ private:
 
     const Stage& stage_;
     state::StoredRows& rows_;
+    const size_t cache_bytes_;
     const int64_t pane_ms_;
     std::map<EventTime, Pane> panes_;  // By their beginnings.
     uint64_t bytes_ = 0;               // Of their rows.

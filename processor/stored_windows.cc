@@ -182,7 +182,7 @@ void StoredWindows::write_changes(state::DeltaWriter& out) {
     }
     erased_.clear();
     for (const auto& [cell, pane] : panes_) write_pane(*pane, out);
-    if (bytes() > stage_.cache_bytes) drop_tables();
+    if (bytes() > stored_.cache_bytes()) drop_tables();
 }
 
 void StoredWindows::write_pane(Pane& pane, state::DeltaWriter& out) {

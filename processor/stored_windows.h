@@ -1,7 +1,7 @@
 // Windows on disk: tumbling, hopping, cumulate, and none, which here is a pane that never ends. A pane's
 // table of groups is a cache: a group that is not in it is read from the stored rows when a record comes to
 // it. After write_changes() everything is stored, so the tables are dropped when they have become large.
-// Memory: the groups that the open epoch touched, and up to Stage::cache_bytes.
+// Memory: the groups that the open epoch touched, and as much as StoredGroups::cache_bytes() of the others.
 //
 //   shown     window by window as a merge of its panes by key, of tables and stored rows, one group at a
 //             time: a window may hold more than memory.

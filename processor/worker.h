@@ -47,7 +47,8 @@ struct WorkerSettings {
     bool kafka_inputs = true;  // Offsets can be committed to the source system.
     int64_t commit_interval_ms = 100;
     int64_t transaction_timeout_ms = 10'000;
-    state::RowStores* row_stores = nullptr;  // Where tables on disk are; null: the plan has none.
+    state::RowStores* row_stores = nullptr;  // Where state on disk is; null: the plan has none.
+    size_t process_shards = 1;               // Of all workers together: they share the memory of the caches.
     StateLimit* state_limit = nullptr;    // Of all workers together; null: nobody asks.
     int64_t startup_timeout_ms = 60'000;  // For the first recovery; later ones wait for ever.
     bool stop_when_caught_up = false;     // Stop once the log ends seen at the start are reached.

@@ -261,7 +261,7 @@ private:
         const std::vector<int32_t> counts(plan->inputs.size(), 1);
         globals_ = std::make_unique<Shard>(*plan, kGlobalTables, global, counts, clock, counters);
         shard = std::make_unique<Shard>(*plan, 0, partitions, counts, clock, counters, globals_.get());
-        REQUIRE(shard->open_stores(stores == nullptr ? &row_stores : stores, CommitId{}).ok());
+        REQUIRE(shard->open_stores(stores == nullptr ? &row_stores : stores, CommitId{}, 1).ok());
         for (size_t i = 0; i < deltas_.size(); ++i)
             REQUIRE(shard->apply(deltas_[i], commit_id(i + 1)).ok());
         REQUIRE(shard->end_replay().ok());
