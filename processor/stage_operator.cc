@@ -35,7 +35,9 @@ void StageOperator::write_clock(uint32_t table, EventTime clock, state::DeltaWri
     stored_clock_ = row;
 }
 
-void StageOperator::open(state::StoredRows&, size_t) { WEIR_CHECK(false, "the operator keeps its state in memory"); }
+void StageOperator::open(state::StoredRows&, size_t) {
+    WEIR_CHECK(false, "the operator keeps its state in memory");
+}
 
 Result<void> StageOperator::restore_stored(EventTime&) { return {}; }
 

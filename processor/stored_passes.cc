@@ -14,7 +14,10 @@ constexpr int64_t kShortestPaneMs = 10'000;
 }  // namespace
 
 StoredPasses::StoredPasses(const Stage& stage, state::StoredRows& rows, size_t cache_bytes)
-    : stage_(stage), rows_(rows), cache_bytes_(cache_bytes), pane_ms_(std::max(stage.limit_ms, kShortestPaneMs)) {}
+    : stage_(stage),
+      rows_(rows),
+      cache_bytes_(cache_bytes),
+      pane_ms_(std::max(stage.limit_ms, kShortestPaneMs)) {}
 
 EventTime StoredPasses::pane_of(EventTime time) const {
     const int64_t behind = time % pane_ms_;
