@@ -7,6 +7,7 @@
 #include "join_model.h"
 #include "processor/graph.h"
 #include "state/rocksdb_stores.h"
+#include "tests/state/troubled_row_stores.h"
 
 namespace weir::processor {
 namespace {
@@ -115,78 +116,18 @@ TEST_CASE("a join on disk holds no more of a hundred times as many records in me
     CHECK(many < 300'000);
 }
 
-// A store that cannot be read when the test says so.
-class Unreadable final : public state::RowStores {
-public:
-    bool failing = false;
-
-    Result<std::unique_ptr<state::RowStore>> open(const std::string& name, ShardId shard) override {
-        WEIR_ASSIGN(auto store, stores_.open(name, shard));
-        return std::unique_ptr<state::RowStore>(std::make_unique<Store>(*this, std::move(store)));
-    }
-
-private:
-    [[nodiscard]] Result<void> check() const {
-        return failing ? Result<void>(Error{Code::kIo, "the disk is broken"}) : Result<void>{};
-    }
-    class Cursor final : public state::RowCursor {
-    public:
-        Cursor(const Unreadable& world, std::unique_ptr<state::RowCursor> rows)
-            : world_(world), rows_(std::move(rows)) {}
-        Result<bool> seek(std::string_view key) override {
-            WEIR_TRY(world_.check());
-            return rows_->seek(key);
-        }
-        Result<bool> next() override {
-            WEIR_TRY(world_.check());
-            return rows_->next();
-        }
-        std::string_view key() const override { return rows_->key(); }
-        std::string_view value() const override { return rows_->value(); }
-
-    private:
-        const Unreadable& world_;
-        std::unique_ptr<state::RowCursor> rows_;
-    };
-    class Store final : public state::RowStore {
-    public:
-        Store(const Unreadable& world, std::unique_ptr<state::RowStore> store)
-            : world_(world), store_(std::move(store)) {}
-        const CommitId& applied() const override { return store_->applied(); }
-        Result<bool> find(std::string_view key, std::string& value) override {
-            WEIR_TRY(world_.check());
-            return store_->find(key, value);
-        }
-        std::unique_ptr<state::RowCursor> cursor(std::string_view prefix) override {
-            return std::make_unique<Cursor>(world_, store_->cursor(prefix));
-        }
-        Result<void> apply(std::span<const state::StateOp> changes, const CommitId& id) override {
-            return store_->apply(changes, id);
-        }
-        Result<void> flush() override { return store_->flush(); }
-        uint64_t rows() const override { return store_->rows(); }
-        uint64_t memory_bytes() const override { return store_->memory_bytes(); }
-        std::string name() const override { return store_->name(); }
-
-    private:
-        const Unreadable& world_;
-        std::unique_ptr<state::RowStore> store_;
-    };
-
-    state::MemoryRowStores stores_;
-};
-
 TEST_CASE("a join on disk stops when a pair, a record that leaves or a question cannot be read") {
     for (const std::string reading : {"a pair", "what leaves", "a question"}) {
         CAPTURE(reading);
-        Unreadable stores;
+        state::MemoryRowStores rows;
+        state::TroubledRowStores stores(rows);
         World world(on_disk(plan_of(kJoin), 0));
         world.stores = &stores;
         world.crash();
         REQUIRE(world.in("l", "1", Event{0, 1, 1'000'000, 1, 0}.json()).ok());
         world.epoch();
         world.apply_rows();
-        stores.failing = true;
+        stores.finding = stores.scanning = Code::kIo;
         Result<void> done;
         if (reading == "a pair") done = world.in("r", "1", Event{1, 2, 1'000'000, 1, 0}.json());
         if (reading == "a question") {

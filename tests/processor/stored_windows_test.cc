@@ -9,6 +9,7 @@
 #include "processor/question.h"
 #include "state/file.h"
 #include "state/rocksdb_stores.h"
+#include "tests/state/troubled_row_stores.h"
 
 namespace weir::processor {
 namespace {
@@ -58,54 +59,6 @@ std::vector<std::string> by_window(const World& world) {
     }
     return lines;
 }
-
-// Fails to find or to scan from a point on.
-class Trouble final : public state::RowStores {
-public:
-    explicit Trouble(state::RowStores& stores) : stores_(stores) {}
-    bool finding = false;
-    bool scanning = false;
-
-    Result<std::unique_ptr<state::RowStore>> open(const std::string& name, ShardId shard) override {
-        WEIR_ASSIGN(auto store, stores_.open(name, shard));
-        return std::unique_ptr<state::RowStore>(std::make_unique<Store>(*this, std::move(store)));
-    }
-
-private:
-    struct BadCursor final : state::RowCursor {
-        Result<bool> seek(std::string_view) override { return Error{Code::kIo, "trouble in a scan"}; }
-        Result<bool> next() override { return Error{Code::kIo, "trouble in a scan"}; }
-        std::string_view key() const override { return {}; }
-        std::string_view value() const override { return {}; }
-    };
-    class Store final : public state::RowStore {
-    public:
-        Store(Trouble& trouble, std::unique_ptr<state::RowStore> store)
-            : trouble_(trouble), store_(std::move(store)) {}
-        const CommitId& applied() const override { return store_->applied(); }
-        Result<bool> find(std::string_view key, std::string& value) override {
-            if (trouble_.finding) return Error{Code::kIo, "trouble in a find"};
-            return store_->find(key, value);
-        }
-        std::unique_ptr<state::RowCursor> cursor(std::string_view prefix) override {
-            if (trouble_.scanning) return std::make_unique<BadCursor>();
-            return store_->cursor(prefix);
-        }
-        Result<void> apply(std::span<const state::StateOp> changes, const CommitId& id) override {
-            return store_->apply(changes, id);
-        }
-        Result<void> flush() override { return store_->flush(); }
-        uint64_t rows() const override { return store_->rows(); }
-        uint64_t memory_bytes() const override { return store_->memory_bytes(); }
-        std::string name() const override { return store_->name(); }
-
-    private:
-        Trouble& trouble_;
-        std::unique_ptr<state::RowStore> store_;
-    };
-
-    state::RowStores& stores_;
-};
 
 }  // namespace
 
@@ -286,14 +239,13 @@ TEST_CASE("a disk that fails to read ends the run with its error") {
         const auto plan = plan_of(pipeline(aggregate("{tumbling: 4s}", "on_close", true)));
         without_cache(*plan);
         World world(plan);
-        Trouble trouble(world.row_stores);
+        state::TroubledRowStores trouble(world.row_stores);
         world.stores = &trouble;
         REQUIRE(world.in("o", {record(1, 1'000, 1)}).ok());
         world.epoch();
         world.crash();
         world.apply_rows();
-        trouble.finding = !scanning;
-        trouble.scanning = scanning;
+        (scanning ? trouble.scanning : trouble.finding) = Code::kIo;
         const auto done = world.in("o", {record(1, scanning ? 50'000 : 1'500, 1)});
         REQUIRE(!done.ok());
         CHECK(done.error().code == Code::kIo);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -13,7 +14,7 @@
 namespace weir::sim {
 namespace {
 
-constexpr const char* kTumbling = R"yaml(
+const std::string kOrders = R"yaml(
 name: sim
 kafka: {bootstrap.servers: none}
 commit_interval: 100ms
@@ -24,7 +25,16 @@ sources:
     keyed_by: k
     timestamp: t
     watermark: {max_delay: 1s, idle_timeout: 2s}
-streams:
+)yaml";
+
+const std::string kOrdersAndPayments = kOrders + R"yaml(  payments:
+    topic: payments
+    keyed_by: k
+    timestamp: t
+    watermark: {max_delay: 1s, idle_timeout: 2s}
+)yaml";
+
+const std::string kTumbling = kOrders + R"yaml(streams:
   sums:
     from: orders
     steps:
@@ -43,50 +53,10 @@ streams:
     to: big
 )yaml";
 
-constexpr const char* kAtLeastOnce = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-guarantee: at_least_once
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-streams:
-  sums:
-    from: orders
-    steps:
-      - aggregate:
-          by: k
-          window: {tumbling: 2s, grace: 500ms}
-          emit: on_close
-          fields: {n: count(*), total: sum(v), largest: max(v)}
-    to: sums
-  late:
-    from: sums.late
-    to: late
-  big:
-    from: orders
-    steps: [{filter: v > 50}]
-    to: big
-)yaml";
+const std::string kAtLeastOnce = "guarantee: at_least_once" + kTumbling;
 
 // Two topics in one shard, each with its own event time; sets, texts and averages in the state.
-constexpr const char* kTwoTopics = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-  payments:
+const std::string kTwoTopics = kOrders + R"yaml(  payments:
     topic: payments
     keyed_by: k
     timestamp: t
@@ -114,7 +84,7 @@ streams:
     to: paid
 )yaml";
 
-constexpr const char* kStateless = R"yaml(
+const std::string kStateless = R"yaml(
 name: sim
 kafka: {bootstrap.servers: none}
 commit_interval: 100ms
@@ -131,18 +101,7 @@ streams:
 )yaml";
 
 // Every kind of state that windows keep: panes, sessions that grow and join, counts, and sketches.
-constexpr const char* kWindows = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-streams:
+const std::string kWindows = kOrders + R"yaml(streams:
   hops:
     from: orders
     steps:
@@ -181,18 +140,7 @@ streams:
 )yaml";
 
 // What passes once, what is held back, and results that are counted again.
-constexpr const char* kSteps = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-streams:
+const std::string kSteps = kOrders + R"yaml(streams:
   few:
     from: orders
     steps:
@@ -216,23 +164,7 @@ streams:
 )yaml";
 
 // Two topics feed the same windows: event time is the minimum over two partitions.
-constexpr const char* kUnion = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-  payments:
-    topic: payments
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-streams:
+const std::string kUnion = kOrdersAndPayments + R"yaml(streams:
   both:
     from: [orders, payments]
     steps:
@@ -248,23 +180,7 @@ streams:
 )yaml";
 
 // Every kind of join. A result's key names its pair, because the order between pairs is that of reading.
-constexpr const char* kJoins = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-  payments:
-    topic: payments
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-streams:
+const std::string kJoins = kOrdersAndPayments + R"yaml(streams:
   paid:
     join: {left: orders, right: payments, kind: full, match: orders.k = payments.k AND orders.v > payments.v,
            within: {before: 300ms, after: 900ms}}
@@ -288,18 +204,7 @@ streams:
 
 // All rows of the tables are there before anything else, so which row a record finds does not depend on when
 // it is read; they are state, and come back with it.
-constexpr const char* kTables = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-tables:
+const std::string kTables = kOrders + R"yaml(tables:
   users: {topic: users}
   rates: {topic: rates, timestamp: t, history: 2s}
 streams:
@@ -321,23 +226,7 @@ streams:
 )yaml";
 
 // Operators whose rows are in stores beside the log, which fall behind it when the process dies.
-constexpr const char* kOnDisk = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-  payments:
-    topic: payments
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-tables:
+const std::string kOnDisk = kOrdersAndPayments + R"yaml(tables:
   users: {topic: users, state: {backend: rocksdb}}
 streams:
   priced:
@@ -373,18 +262,7 @@ streams:
 )yaml";
 
 // Groups that are not the topic's: their records go through an internal topic, with their event time.
-constexpr const char* kRepartition = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-    timestamp: t
-    watermark: {max_delay: 1s, idle_timeout: 2s}
-streams:
+const std::string kRepartition = kOrders + R"yaml(streams:
   sums:
     from: orders
     steps:
@@ -396,22 +274,7 @@ streams:
     to: sums
 )yaml";
 
-constexpr const char* kStatelessAtLeastOnce = R"yaml(
-name: sim
-kafka: {bootstrap.servers: none}
-guarantee: at_least_once
-commit_interval: 100ms
-on_error: {dead_letter: dlq}
-sources:
-  orders:
-    topic: orders
-    keyed_by: k
-streams:
-  big:
-    from: orders
-    steps: [{filter: v > 30}]
-    to: big
-)yaml";
+const std::string kStatelessAtLeastOnce = "guarantee: at_least_once" + kStateless;
 
 constexpr int64_t kFirstEventMs = 1'690'000'000'000;
 

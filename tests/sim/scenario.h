@@ -31,7 +31,7 @@ using Outputs = std::map<std::string, std::map<std::string, std::vector<std::str
 
 struct PipelineCase {
     const char* name;
-    const char* yaml;
+    std::string yaml;
     processor::Decider decider;
     std::vector<std::string> outputs;
     // Topics share keys, windows or tables: no record is so late that the order of reading decides.

@@ -18,6 +18,7 @@
 #include "state/memory_row_stores.h"
 #include "state/snapshotter.h"
 #include "tests/sim/sim_disk.h"
+#include "tests/state/troubled_row_stores.h"
 
 using namespace weir;
 
@@ -65,48 +66,6 @@ public:
 
 private:
     std::vector<state::SlotStore*> stores_;
-};
-
-// A store whose disk has trouble when the test says so.
-class Trouble final : public state::RowStores {
-public:
-    explicit Trouble(state::MemoryRowStores& stores) : stores_(stores) {}
-    std::optional<Code> applying;
-    std::optional<Code> finding;
-
-    Result<std::unique_ptr<state::RowStore>> open(const std::string& name, ShardId shard) override {
-        WEIR_ASSIGN(auto store, stores_.open(name, shard));
-        return std::unique_ptr<state::RowStore>(std::make_unique<Store>(*this, std::move(store)));
-    }
-
-private:
-    class Store final : public state::RowStore {
-    public:
-        Store(Trouble& trouble, std::unique_ptr<state::RowStore> store)
-            : trouble_(trouble), store_(std::move(store)) {}
-        const CommitId& applied() const override { return store_->applied(); }
-        Result<bool> find(std::string_view key, std::string& value) override {
-            if (trouble_.finding) return Error{*trouble_.finding, "trouble in a row store"};
-            return store_->find(key, value);
-        }
-        std::unique_ptr<state::RowCursor> cursor(std::string_view prefix) override {
-            return store_->cursor(prefix);
-        }
-        Result<void> apply(std::span<const state::StateOp> changes, const CommitId& id) override {
-            if (trouble_.applying) return Error{*trouble_.applying, "trouble in a row store"};
-            return store_->apply(changes, id);
-        }
-        Result<void> flush() override { return store_->flush(); }
-        uint64_t rows() const override { return store_->rows(); }
-        uint64_t memory_bytes() const override { return store_->memory_bytes(); }
-        std::string name() const override { return store_->name(); }
-
-    private:
-        Trouble& trouble_;
-        std::unique_ptr<state::RowStore> store_;
-    };
-
-    state::MemoryRowStores& stores_;
 };
 
 // One process on its own disk.
@@ -402,7 +361,7 @@ TEST_CASE("worker: a table's store that the log cannot complete is refused") {
 // Goal: a full disk of the rows pauses reading between epochs, as a full log does; damage stops at once.
 TEST_CASE("worker: trouble with the disk of the rows") {
     Deployment world;
-    Trouble trouble(*world.stores);
+    state::TroubledRowStores trouble(*world.stores);
     Load load(world, 1);
     world.start(&trouble);
     for (int64_t turn = 0; turn < 40; ++turn) {
