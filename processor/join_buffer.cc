@@ -49,7 +49,6 @@ JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, u
       windows_(keeps ? windows : nullptr),
       table_(table) {}
 
-
 int32_t JoinBuffer::number_of(EventTime time) const {
     return static_cast<int32_t>(floor_div(time, width_ms_) - origin_);
 }
