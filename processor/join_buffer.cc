@@ -1,6 +1,7 @@
 #include "processor/join_buffer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -19,10 +20,27 @@ constexpr EventTime kOrigin = 1'767'225'600'000;  // 2026-01-01, in the middle o
 constexpr size_t kFirstSlots = 16;
 constexpr size_t kFirstBlock = 1 << 10;
 constexpr size_t kLargestBlock = 64 << 10;
+constexpr size_t kNear = 4'096;
 constexpr size_t kPieceBytes = 16 << 10;
 constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
 
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+
+constexpr uint8_t kLongVarint = 0x80;  // From here on a varint has more than one byte.
+
+// Most keys are a number: nine bytes, for which a call costs more than the comparison.
+bool same(std::string_view a, std::string_view b) {
+    if (a.size() != b.size()) return false;
+    if (a.size() < sizeof(uint64_t) || a.size() > 2 * sizeof(uint64_t)) return a == b;
+    const auto differ = [&](size_t at) {
+        uint64_t left = 0;
+        uint64_t right = 0;
+        std::memcpy(&left, a.data() + at, sizeof(left));
+        std::memcpy(&right, b.data() + at, sizeof(right));
+        return left ^ right;
+    };
+    return (differ(0) | differ(a.size() - sizeof(uint64_t))) == 0;
+}
 
 void append_key(EventTime start, uint32_t sequence, std::string& out) {
     append_prefix(start, out);
@@ -32,7 +50,10 @@ void append_key(EventTime start, uint32_t sequence, std::string& out) {
 }  // namespace
 
 std::string_view JoinBuffer::Row::key() const {
-    ByteReader in(encoded());
+    const std::string_view row = encoded();
+    if (const auto length = static_cast<uint8_t>(row.front()); length < kLongVarint) [[likely]]
+        return row.substr(1, length);
+    ByteReader in(row);
     return in.bytes();
 }
 
@@ -66,19 +87,23 @@ const JoinBuffer::Slot* JoinBuffer::find_slot(std::string_view key, uint64_t has
     const auto tag = static_cast<uint32_t>(hash >> 32);
     for (size_t at = hash & mask; slots_[at].head != nullptr; at = (at + 1) & mask) {
         const Slot& slot = slots_[at];
-        if (slot.hash == tag && exists(slot.pane) && slot.head->key() == key) return &slot;
+        if (slot.hash == tag && exists(slot.pane) && same(slot.head->key(), key)) return &slot;
     }
     return nullptr;
 }
 
 void JoinBuffer::find(std::string_view key, uint64_t hash, EventTime first, EventTime last,
-                      std::vector<Found>& out) const {
+                      std::vector<Found>& out) {
     const Slot* const slot = find_slot(key, hash);
     if (slot == nullptr) return;
     const size_t before = out.size();
     int32_t pane = slot->pane;
-    for (Row* row = slot->head; row != nullptr && exists(pane);) {
-        const EventTime time = start_of(pane) + row->after_start;
+    Row* row = slot->head;
+    if (start_of(pane) > last) row = seek(*slot, last, pane);
+    while (row != nullptr && exists(pane)) {
+        const EventTime start = start_of(pane);
+        if (start + width_ms_ <= first) break;
+        const EventTime time = start + row->after_start;
         if (time >= first && time <= last) out.push_back({row, time});
         pane = row->next_pane;
         row = row->next;
@@ -90,6 +115,36 @@ void JoinBuffer::find(std::string_view key, uint64_t hash, EventTime first, Even
     });
 }
 
+// Where the other side has read ahead, most rows of a key are later than what is searched for, each search a
+// little later than the one before.
+JoinBuffer::Row* JoinBuffer::seek(const Slot& slot, EventTime last, int32_t& pane) {
+    if (near_.empty()) near_.resize(kNear);
+    Near& known = near(slot);
+    Row* row = slot.head;
+    pane = slot.pane;
+    EventTime until = kEndOfTime;
+    if (known.slot == &slot && exists(known.pane)) {
+        row = known.row;
+        pane = known.pane;
+        if (last < known.until && start_of(pane) <= last) return row;
+        while (row->newer != nullptr) {
+            const Row* const two_newer = row->newer->newer;
+            const int32_t newer_pane = two_newer == nullptr ? slot.pane : two_newer->next_pane;
+            until = start_of(newer_pane);
+            if (until > last) break;
+            row = row->newer;
+            pane = newer_pane;
+        }
+    }
+    while (start_of(pane) > last && row->next != nullptr && exists(row->next_pane)) {
+        until = start_of(pane);
+        pane = row->next_pane;
+        row = row->next;
+    }
+    known = {&slot, row, until, pane};
+    return row;
+}
+
 void JoinBuffer::prefetch(std::span<const uint64_t> hashes, size_t at) const {
     constexpr size_t kRowsAhead = 8;
     constexpr size_t kSlotsAhead = 16;  // A slot says where the row is.
@@ -97,6 +152,15 @@ void JoinBuffer::prefetch(std::span<const uint64_t> hashes, size_t at) const {
     const size_t mask = slots_.size() - 1;
     if (at + kSlotsAhead < hashes.size()) __builtin_prefetch(&slots_[hashes[at + kSlotsAhead] & mask]);
     if (at + kRowsAhead < hashes.size()) __builtin_prefetch(slots_[hashes[at + kRowsAhead] & mask].head);
+}
+
+JoinBuffer::Pane& JoinBuffer::pane_of(EventTime time) {
+    if (latest_ == nullptr || time < latest_start_ || time >= latest_start_ + width_ms_) {
+        latest_number_ = number_of(time);
+        latest_start_ = start_of(latest_number_);
+        latest_ = &panes_[latest_number_];
+    }
+    return *latest_;
 }
 
 JoinBuffer::Row& JoinBuffer::add_row(Pane& pane, size_t size) {
@@ -126,8 +190,7 @@ JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, size_t& at) const
 
 void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values,
                         bool matched, Open open) {
-    const int32_t number = number_of(time);
-    Pane& pane = panes_[number];
+    Pane& pane = pane_of(time);
     length_.clear();
     put_varint(length_, key.size());
     const size_t size = length_.size() + key.size() + values.size();
@@ -138,9 +201,9 @@ void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std
         std::copy(part.begin(), part.end(), to);
         to += part.size();
     }
-    row.after_start = static_cast<uint32_t>(time - start_of(number));
+    row.after_start = static_cast<uint32_t>(time - latest_start_);
     if (matched) row.size |= Row::kMatched;
-    if (!key.empty()) link(row, number, hash);
+    if (!key.empty()) link(row, latest_number_, hash);
     if (pane.telling && !matched) push_waiting(pane, row);
     if (!per_window()) return;
     set_open(row, open);
@@ -160,11 +223,13 @@ void JoinBuffer::link(Row& row, int32_t pane, uint64_t hash) {
             if (unused == nullptr) unused = &slot;
             continue;
         }
-        if (slot.hash != tag || slot.head->key() != key) continue;
+        if (slot.hash != tag || !same(slot.head->key(), key)) continue;
+        if (!near_.empty()) near(slot) = {};
         // Newer panes before older ones, so that the end of what exists is the end of the list.
         if (pane >= slot.pane) {
             row.next = slot.head;
             row.next_pane = slot.pane;
+            slot.head->newer = &row;
             slot.head = &row;
             slot.pane = pane;
             return;
@@ -174,6 +239,8 @@ void JoinBuffer::link(Row& row, int32_t pane, uint64_t hash) {
             before = before->next;
         row.next = before->next;
         row.next_pane = before->next_pane;
+        if (row.next != nullptr && exists(row.next_pane)) row.next->newer = &row;
+        row.newer = before;
         before->next = &row;
         before->next_pane = pane;
         return;
@@ -194,6 +261,7 @@ void JoinBuffer::make_room() {
     if (2 * (live + 1) > size) size *= 2;
     while (size > kFirstSlots && 8 * (live + 1) < size) size /= 2;
     const std::vector<Slot> before = std::exchange(slots_, std::vector<Slot>(size));
+    std::fill(near_.begin(), near_.end(), Near{});
     for (const Slot& slot : before) {
         if (slot.head == nullptr || !exists(slot.pane)) continue;
         size_t at = hash_group_key(slot.head->key()) & (size - 1);
@@ -311,6 +379,7 @@ JoinBuffer::Pane* JoinBuffer::find_waiting(EventTime bound, EventTime& time) {
 
 JoinBuffer::Panes::iterator JoinBuffer::drop(Panes::iterator pane) {
     rows_ -= pane->second.rows;
+    latest_ = nullptr;
     return panes_.erase(pane);
 }
 
@@ -343,7 +412,7 @@ uint64_t JoinBuffer::count_rows() const {
 }
 
 size_t JoinBuffer::bytes() const {
-    size_t total = slots_.capacity() * sizeof(Slot) + leaving_.capacity() * sizeof(Leaving);
+    size_t total = slots_.capacity() * sizeof(Slot) + near_.capacity() * sizeof(Near) + leaving_.capacity() * sizeof(Leaving);
     for (const auto& [number, pane] : panes_) {
         total += sizeof(Panes::value_type) + pane.blocks.capacity() * sizeof(Block) +
                  pane.waiting.capacity() * sizeof(Waiting) + pane.restored.capacity() * sizeof(Row*);

@@ -53,7 +53,8 @@ public:
     static constexpr EventTime kEndTime = 5'995'814'400'000;     // 2160-01-01
 
     struct Row {
-        Row* next = nullptr;  // The next older row of the key, if its pane still exists.
+        Row* next = nullptr;   // The next older row of the key, if its pane still exists.
+        Row* newer = nullptr;  // The one whose next this is: it exists as long as this one.
         int32_t next_pane = 0;
         uint32_t size = 0;  // Of the encoded row; the highest bit: found a partner.
         uint32_t after_start = 0;
@@ -89,8 +90,7 @@ public:
     JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table, bool on_disk);
 
     // Appends the key's records from `first` to `last`, both included, in order of their times, then arrival.
-    void find(std::string_view key, uint64_t hash, EventTime first, EventTime last,
-              std::vector<Found>& out) const;
+    void find(std::string_view key, uint64_t hash, EventTime first, EventTime last, std::vector<Found>& out);
     // Hides what find() and insert() would wait for memory: call it before them for each of a batch's hashes
     // in turn; it looks some records ahead.
     void prefetch(std::span<const uint64_t> hashes, size_t at) const;
@@ -204,6 +204,15 @@ private:
         int32_t pane = 0;
     };
 
+    // Where the latest search for a slot's key began, and the next one will: its newest row whose pane begins
+    // before `until`, as long as nothing is linked to it.
+    struct Near {
+        const Slot* slot = nullptr;
+        Row* row = nullptr;
+        EventTime until = 0;
+        int32_t pane = 0;
+    };
+
     struct Stored {
         state::StoredRows& rows;
         const uint32_t table;
@@ -224,6 +233,12 @@ private:
     [[nodiscard]] EventTime start_of(int32_t number) const;
     [[nodiscard]] bool exists(int32_t pane) const { return pane >= oldest_; }
     [[nodiscard]] const Slot* find_slot(std::string_view key, uint64_t hash) const;
+    // The newest of the slot's rows whose pane does not begin after `last`; the oldest one where all do.
+    [[nodiscard]] Row* seek(const Slot& slot, EventTime last, int32_t& pane);
+    [[nodiscard]] Near& near(const Slot& slot) {
+        return near_[static_cast<size_t>(&slot - slots_.data()) % near_.size()];
+    }
+    [[nodiscard]] Pane& pane_of(EventTime time);
     [[nodiscard]] Row& add_row(Pane& pane, size_t size);
     void link(Row& row, int32_t pane, uint64_t hash);
     void make_room();
@@ -275,8 +290,12 @@ private:
     const WindowGrid* const windows_;
     const uint32_t table_;
     Panes panes_;
+    Pane* latest_ = nullptr;  // The pane of the row that came last, …
+    EventTime latest_start_ = 0;
+    int32_t latest_number_ = 0;
     std::vector<Slot> slots_;  // Open addressing, linear probing; a power of two, at most 3/4 full.
     size_t used_slots_ = 0;    // Also of keys whose panes are gone.
+    std::vector<Near> near_;   // By slot; empty until a side runs behind.
     int32_t oldest_ = INT32_MIN;
     uint64_t rows_ = 0;
     EventTime told_before_ = kNoTime;

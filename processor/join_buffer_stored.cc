@@ -345,12 +345,13 @@ void JoinBuffer::evict_blocks(EventTime start, Pane& pane, size_t count) {
 
 void JoinBuffer::relink() {
     slots_ = {};
+    near_ = {};
     used_slots_ = 0;
     for (auto& [number, pane] : panes_) {
         for (const Block& block : pane.blocks) {
             size_t at = 0;
             while (Row* const row = next_in_block(block, at)) {
-                row->next = nullptr;
+                row->next = row->newer = nullptr;
                 if (const std::string_view key = row->key(); !key.empty())
                     link(*row, number, hash_group_key(key));
             }
