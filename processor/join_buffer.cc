@@ -412,7 +412,8 @@ uint64_t JoinBuffer::count_rows() const {
 }
 
 size_t JoinBuffer::bytes() const {
-    size_t total = slots_.capacity() * sizeof(Slot) + near_.capacity() * sizeof(Near) + leaving_.capacity() * sizeof(Leaving);
+    size_t total = slots_.capacity() * sizeof(Slot) + near_.capacity() * sizeof(Near) +
+                   leaving_.capacity() * sizeof(Leaving);
     for (const auto& [number, pane] : panes_) {
         total += sizeof(Panes::value_type) + pane.blocks.capacity() * sizeof(Block) +
                  pane.waiting.capacity() * sizeof(Waiting) + pane.restored.capacity() * sizeof(Row*);
