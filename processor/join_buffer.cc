@@ -20,7 +20,7 @@ constexpr EventTime kOrigin = 1'767'225'600'000;  // 2026-01-01, in the middle o
 constexpr size_t kFirstSlots = 16;
 constexpr size_t kFirstBlock = 1 << 10;
 constexpr size_t kLargestBlock = 64 << 10;
-constexpr size_t kNear = 4'096;
+constexpr size_t kNear = 1'024;
 constexpr size_t kPieceBytes = 16 << 10;
 constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
 
@@ -115,27 +115,18 @@ void JoinBuffer::find(std::string_view key, uint64_t hash, EventTime first, Even
     });
 }
 
-// Where the other side has read ahead, most rows of a key are later than what is searched for, each search a
-// little later than the one before.
+// Where this side has been read ahead, most rows of a key are later than what is searched for, and many
+// searches begin at the same one.
 JoinBuffer::Row* JoinBuffer::seek(const Slot& slot, EventTime last, int32_t& pane) {
     if (near_.empty()) near_.resize(kNear);
     Near& known = near(slot);
-    Row* row = slot.head;
-    pane = slot.pane;
-    EventTime until = kEndOfTime;
-    if (known.slot == &slot && exists(known.pane)) {
-        row = known.row;
+    if (known.slot == &slot && exists(known.pane) && last < known.until && start_of(known.pane) <= last) {
         pane = known.pane;
-        if (last < known.until && start_of(pane) <= last) return row;
-        while (row->newer != nullptr) {
-            const Row* const two_newer = row->newer->newer;
-            const int32_t newer_pane = two_newer == nullptr ? slot.pane : two_newer->next_pane;
-            until = start_of(newer_pane);
-            if (until > last) break;
-            row = row->newer;
-            pane = newer_pane;
-        }
+        return known.row;
     }
+    Row* row = slot.head;
+    EventTime until = kEndOfTime;
+    pane = slot.pane;
     while (start_of(pane) > last && row->next != nullptr && exists(row->next_pane)) {
         until = start_of(pane);
         pane = row->next_pane;
@@ -167,7 +158,7 @@ JoinBuffer::Row& JoinBuffer::add_row(Pane& pane, size_t size) {
     const size_t bytes = row_bytes(size);
     if (pane.blocks.empty() || pane.blocks.back().size - pane.blocks.back().used < bytes) {
         const size_t usual =
-            pane.blocks.empty() ? kFirstBlock : std::min(2 * pane.blocks.back().size, kLargestBlock);
+            pane.blocks.empty() ? kFirstBlock : std::min(pane.blocks.back().size / 4 * 5, kLargestBlock);
         Block& block = pane.blocks.emplace_back();
         block.size = std::max(usual, bytes);
         block.memory = std::make_unique_for_overwrite<char[]>(block.size);
@@ -229,7 +220,6 @@ void JoinBuffer::link(Row& row, int32_t pane, uint64_t hash) {
         if (pane >= slot.pane) {
             row.next = slot.head;
             row.next_pane = slot.pane;
-            slot.head->newer = &row;
             slot.head = &row;
             slot.pane = pane;
             return;
@@ -239,8 +229,6 @@ void JoinBuffer::link(Row& row, int32_t pane, uint64_t hash) {
             before = before->next;
         row.next = before->next;
         row.next_pane = before->next_pane;
-        if (row.next != nullptr && exists(row.next_pane)) row.next->newer = &row;
-        row.newer = before;
         before->next = &row;
         before->next_pane = pane;
         return;

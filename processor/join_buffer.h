@@ -53,8 +53,7 @@ public:
     static constexpr EventTime kEndTime = 5'995'814'400'000;     // 2160-01-01
 
     struct Row {
-        Row* next = nullptr;   // The next older row of the key, if its pane still exists.
-        Row* newer = nullptr;  // The one whose next this is: it exists as long as this one.
+        Row* next = nullptr;  // The next older row of the key, if its pane still exists.
         int32_t next_pane = 0;
         uint32_t size = 0;  // Of the encoded row; the highest bit: found a partner.
         uint32_t after_start = 0;
@@ -204,8 +203,8 @@ private:
         int32_t pane = 0;
     };
 
-    // Where the latest search for a slot's key began, and the next one will: its newest row whose pane begins
-    // before `until`, as long as nothing is linked to it.
+    // Where the latest search for a slot's key began: its newest row whose pane begins before `until`, as
+    // long as nothing is linked to it.
     struct Near {
         const Slot* slot = nullptr;
         Row* row = nullptr;

@@ -351,7 +351,7 @@ void JoinBuffer::relink() {
         for (const Block& block : pane.blocks) {
             size_t at = 0;
             while (Row* const row = next_in_block(block, at)) {
-                row->next = row->newer = nullptr;
+                row->next = nullptr;
                 if (const std::string_view key = row->key(); !key.empty())
                     link(*row, number, hash_group_key(key));
             }
