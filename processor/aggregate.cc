@@ -346,10 +346,8 @@ Result<void> Aggregate::restore_stored(EventTime& watermark) {
 
 Result<void> Aggregate::restore(uint32_t table, std::string_view key, std::string_view value,
                                 EventTime& watermark) {
-    const Error unreadable{Code::kCorrupt,
-                           "state of " + stage_.step + " is not in a format this version reads"};
     if (table == stage_.table && key == kClocksKey)
-        return restore_clocks(value, watermark) ? Result<void>{} : Result<void>(unreadable);
+        return restore_clocks(value, watermark) ? Result<void>{} : Result<void>(unreadable_state(stage_));
     bool good = key.size() >= kPrefixBytes;
     if (good && table == stage_.table) {
         good = windows_->restore_group(key, value);
@@ -358,7 +356,7 @@ Result<void> Aggregate::restore(uint32_t table, std::string_view key, std::strin
     } else if (good) {
         good = table == stage_.table + kShownTable && results_.restore(key, value);
     }
-    return good ? Result<void>{} : Result<void>(unreadable);
+    return good ? Result<void>{} : Result<void>(unreadable_state(stage_));
 }
 
 void Aggregate::restore_erased(uint32_t table, std::string_view key) {

@@ -4,6 +4,7 @@
 
 #include "processor/executor.h"
 #include "processor/shard.h"
+#include "processor/stage_operator.h"
 #include "processor/stored_value.h"
 
 namespace weir::processor {
@@ -53,12 +54,10 @@ void HeldRows::pack(uint32_t input, const Batch& batch, Rows rows, Arena& arena,
 
 Result<void> HeldRows::give(Executor& executor, bool nested, std::string_view packed, int64_t rank,
                             EventTime time, const ResultMeta& meta) {
-    const Error unreadable{Code::kCorrupt,
-                           "state of " + stage_.step + " is not in a format this version reads"};
     ByteReader in(packed);
     const auto version = in.le<uint8_t>();
     const uint64_t input = in.varint();
-    if (version != kRowVersion || input >= stage_.held.size()) return unreadable;
+    if (version != kRowVersion || input >= stage_.held.size()) return unreadable_state(stage_);
     if (!given_.empty() && (input != input_ || given_.size() == kSliceRows))
         WEIR_TRY(flush(executor, nested));
     input_ = input;
@@ -68,7 +67,7 @@ Result<void> HeldRows::give(Executor& executor, bool nested, std::string_view pa
     if ((flags & kHasRecord) != 0) record.timestamp_ms = in.le<int64_t>();
     if ((flags & kHasKey) != 0) record.key = in.bytes();
     if ((flags & kHasValue) != 0) record.value = in.bytes();
-    if (in.failed()) return unreadable;
+    if (in.failed()) return unreadable_state(stage_);
     given_.push_back(
         {in, record, (flags & kHasRecord) != 0, stage_.keeps_row_times ? own_time : time, rank, meta});
     return {};
@@ -92,10 +91,7 @@ Result<void> HeldRows::flush(Executor& executor, bool nested) {
         batch.results[row] = given.meta;
         for (const SlotCopy& column : plan.columns) {
             Value& value = batch.columns[static_cast<size_t>(column.to)][row];
-            if (!read_stored_value(given.values, value)) {
-                return Error{Code::kCorrupt,
-                             "state of " + stage_.step + " is not in a format this version reads"};
-            }
+            if (!read_stored_value(given.values, value)) return unreadable_state(stage_);
         }
     }
     const auto fill = [&](expr::Slot slot, const auto& value_of) {

@@ -322,20 +322,16 @@ bool Join::restore_now(std::string_view value, EventTime& watermark) {
 
 Result<void> Join::restore_stored(EventTime& watermark) {
     WEIR_ASSIGN(const auto clock, stored_->find(0, kClockKey));
-    if (clock && !restore_now(*clock, watermark)) return unreadable();
+    if (clock && !restore_now(*clock, watermark)) return unreadable_state(stage_);
     for (JoinBuffer& buffer : buffers_) WEIR_TRY(buffer.restore_stored());
     return {};
-}
-
-Error Join::unreadable() const {
-    return {Code::kCorrupt, "state of " + stage_.step + " is not in a format this version reads"};
 }
 
 Result<void> Join::restore(uint32_t table, std::string_view key, std::string_view value,
                            EventTime& watermark) {
     const uint32_t place = table - stage_.table;
     if (place == 0 && key == kClockKey)
-        return restore_now(value, watermark) ? Result<void>{} : Result<void>(unreadable());
+        return restore_now(value, watermark) ? Result<void>{} : Result<void>(unreadable_state(stage_));
     const size_t side = place / kTablesPerSide;
     const bool partners = place % kTablesPerSide != 0;
     // Values are read with every pair later on, unchecked: here is where they are checked.
@@ -347,7 +343,7 @@ Result<void> Join::restore(uint32_t table, std::string_view key, std::string_vie
         return in.done() && !in.failed();
     };
     const bool good = side < 2 && buffers_[side].restore(partners, key, value, good_values);
-    return good ? Result<void>{} : Result<void>(unreadable());
+    return good ? Result<void>{} : Result<void>(unreadable_state(stage_));
 }
 
 void Join::restore_erased(uint32_t table, std::string_view key) {

@@ -94,7 +94,6 @@ private:
     void release();
     [[nodiscard]] Result<void> append_open_of(Side side, std::string_view key, std::vector<OpenWindow>& out);
     [[nodiscard]] bool restore_now(std::string_view value, EventTime& watermark);
-    [[nodiscard]] Error unreadable() const;
 
     const Stage& stage_;
     const StageId id_;

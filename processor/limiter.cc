@@ -134,15 +134,15 @@ void Limiter::write_changes(EventTime watermark, state::DeltaWriter& out) {
 
 Result<void> Limiter::restore(uint32_t table, std::string_view key, std::string_view value,
                               EventTime& watermark) {
-    if (table != stage_.table) return unreadable();
+    if (table != stage_.table) return unreadable_state(stage_);
     if (key == kClockKey) {
         const auto clock = restore_clock(value);
-        if (!clock) return unreadable();
+        if (!clock) return unreadable_state(stage_);
         now_ = watermark = *clock;
         return {};
     }
-    return key.size() >= kPrefixBytes && spans_.restore(key, value) ? Result<void>{}
-                                                                    : Result<void>(unreadable());
+    const bool good = key.size() >= kPrefixBytes && spans_.restore(key, value);
+    return good ? Result<void>{} : Result<void>(unreadable_state(stage_));
 }
 
 void Limiter::restore_erased(uint32_t table, std::string_view key) {
@@ -158,15 +158,11 @@ Result<void> Limiter::restore_stored(EventTime& watermark) {
     WEIR_ASSIGN(const auto row, store_->find(kStoredClockTable, kClockKey));
     if (!row) return {};
     const auto clock = restore_clock(*row);
-    if (!clock) return unreadable();
+    if (!clock) return unreadable_state(stage_);
     now_ = watermark = *clock;
     WEIR_TRY(stored_->restore());
     stored_->forget(now_);
     return {};
-}
-
-Error Limiter::unreadable() const {
-    return {Code::kCorrupt, "state of " + stage_.step + " is not in a format this version reads"};
 }
 
 }  // namespace weir::processor

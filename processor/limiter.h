@@ -68,7 +68,6 @@ private:
     void expire_later(Span& span);
     // Takes up what was restored.
     void prepare();
-    [[nodiscard]] Error unreadable() const;
 
     const Stage& stage_;
     const StageId id_;

@@ -202,24 +202,22 @@ void SessionJoin::write_changes(EventTime watermark, state::DeltaWriter& out) {
 
 Result<void> SessionJoin::restore(uint32_t table, std::string_view key, std::string_view value,
                                   EventTime& watermark) {
-    const Error unreadable{Code::kCorrupt,
-                           "state of " + stage_.step + " is not in a format this version reads"};
     if (table == stage_.table && key == kClockKey) {
         const auto clock = restore_clock(value);
-        if (!clock) return unreadable;
+        if (!clock) return unreadable_state(stage_);
         windows_.restore_now(*clock);
         watermark = *clock;
         return {};
     }
-    if (key.size() <= kPrefixBytes) return unreadable;
+    if (key.size() <= kPrefixBytes) return unreadable_state(stage_);
     if (table == stage_.table) {
         const std::string_view group_key = key.substr(kPrefixBytes);
         if (is_null_key(group_key)) {
             ByteReader in(group_key.substr(1));
-            if (group_key.size() != kNullKeyBytes) return unreadable;
+            if (group_key.size() != kNullKeyBytes) return unreadable_state(stage_);
             next_null_ = std::max(next_null_, static_cast<uint64_t>(in.le<int64_t>()) + 1);
         }
-        return windows_.restore_group(key, value) ? Result<void>{} : Result<void>(unreadable);
+        return windows_.restore_group(key, value) ? Result<void>{} : Result<void>(unreadable_state(stage_));
     }
     // Values are read with every pair later on, unchecked: here is where they are checked.
     bool good = table == stage_.table + kPartTable;
@@ -233,7 +231,7 @@ Result<void> SessionJoin::restore(uint32_t table, std::string_view key, std::str
         good = good && in.done() && !in.failed();
     }) && good;
     good = good && windows_.restore_part(key, value);
-    return good ? Result<void>{} : Result<void>(unreadable);
+    return good ? Result<void>{} : Result<void>(unreadable_state(stage_));
 }
 
 void SessionJoin::restore_erased(uint32_t table, std::string_view key) {

@@ -12,6 +12,10 @@ constexpr uint8_t kClockVersion = 1;
 
 }  // namespace
 
+Error unreadable_state(const Stage& stage) {
+    return {Code::kCorrupt, "state of " + stage.step + " is not in a format this version reads"};
+}
+
 Result<void> StageOperator::tell_late(Executor& executor, const Node& node,
                                       const std::vector<NodeId>& readers, const Batch& batch, Rows late) {
     StreamCounters& counters = executor.counters(node.stream);

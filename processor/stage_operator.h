@@ -24,6 +24,9 @@ namespace weir::processor {
 
 class Executor;
 
+// What a stage's stored state is when it cannot be read.
+[[nodiscard]] Error unreadable_state(const Stage& stage);
+
 class StageOperator {
 public:
     virtual ~StageOperator() = default;

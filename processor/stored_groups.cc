@@ -1,5 +1,7 @@
 #include "processor/stored_groups.h"
 
+#include "processor/stage_operator.h"
+
 namespace weir::processor {
 
 ScratchGroup::ScratchGroup(const Accumulators& accumulators)
@@ -17,7 +19,7 @@ void StoredGroups::fail(Error error) {
 }
 
 void StoredGroups::fail_unreadable() {
-    fail({Code::kCorrupt, "state of " + stage_.step + " is not in a format this version reads"});
+    fail(unreadable_state(stage_));
 }
 
 std::optional<std::string_view> StoredGroups::find(uint32_t table, std::string_view key) {

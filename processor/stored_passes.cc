@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "processor/stage_operator.h"
 
 namespace weir::processor {
 namespace {
@@ -77,7 +78,7 @@ Result<void> StoredPasses::read(EventTime begin, const Row& row) {
         times_.push_back(time);
     }
     if (version == kVersion && !in.failed()) return {};
-    return unreadable();
+    return unreadable_state(stage_);
 }
 
 Result<void> StoredPasses::count(EventTime begin, const Row& row, EventTime time, int64_t& near) {
@@ -144,16 +145,12 @@ Result<void> StoredPasses::restore() {
         auto rows = rows_.scan(0, {}, from);
         WEIR_ASSIGN(const bool found, rows.next());
         if (!found) return {};
-        if (rows.key().size() < kPrefixBytes) return unreadable();
+        if (rows.key().size() < kPrefixBytes) return unreadable_state(stage_);
         const EventTime begin = read_prefix(rows.key());
         panes_[begin].stored = true;
         from.clear();
         append_prefix(begin + 1, from);  // Behind its last row.
     }
-}
-
-Error StoredPasses::unreadable() const {
-    return {Code::kCorrupt, "state of " + stage_.step + " is not in a format this version reads"};
 }
 
 }  // namespace weir::processor

@@ -69,7 +69,6 @@ private:
     [[nodiscard]] Result<void> add(EventTime begin, Row& row, EventTime time);
     // Into times_.
     [[nodiscard]] Result<void> read(EventTime begin, const Row& row);
-    [[nodiscard]] Error unreadable() const;
 
     const Stage& stage_;
     state::StoredRows& rows_;
