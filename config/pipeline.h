@@ -294,6 +294,10 @@ struct Join {
     [[nodiscard]] bool in_sessions() const {
         return by == By::kWindow && window.kind == Window::Kind::kSession;
     }
+    // A record without a partner is given for each of its windows in which it has none.
+    [[nodiscard]] bool tells_per_window() const {
+        return by == By::kWindow && window.kind == Window::Kind::kHopping && kind != Kind::kInner;
+    }
     // Records of a side that find no partner are given, too.
     [[nodiscard]] bool keeps_left() const { return kind == Kind::kLeft || kind == Kind::kFull; }
     [[nodiscard]] bool keeps_right() const { return kind == Kind::kRight || kind == Kind::kFull; }

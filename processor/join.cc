@@ -28,10 +28,7 @@ void Join::open(state::StoredRows& rows, size_t cache_bytes) {
 }
 
 const WindowGrid* Join::hopping_windows() const {
-    const config::Join& rule = join_.rule;
-    const bool hopping =
-        rule.by == config::Join::By::kWindow && rule.window.kind == config::Window::Kind::kHopping;
-    return hopping && rule.kind != config::Join::Kind::kInner ? &reach_.windows() : nullptr;
+    return join_.rule.tells_per_window() ? &reach_.windows() : nullptr;
 }
 
 Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNode& input, Batch& batch,

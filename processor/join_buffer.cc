@@ -42,12 +42,17 @@ bool same(std::string_view a, std::string_view b) {
     return (differ(0) | differ(a.size() - sizeof(uint64_t))) == 0;
 }
 
-void append_key(EventTime start, uint32_t sequence, std::string& out) {
-    append_prefix(start, out);
-    for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(sequence >> shift));
+}  // namespace
+
+void JoinBuffer::append_big_endian(uint32_t number, std::string& out) {
+    for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(number >> shift));
 }
 
-}  // namespace
+uint32_t JoinBuffer::read_big_endian(std::string_view bytes) {
+    uint32_t number = 0;
+    for (const char byte : bytes) number = number << 8 | static_cast<uint8_t>(byte);
+    return number;
+}
 
 std::string_view JoinBuffer::Row::key() const {
     const std::string_view row = encoded();
@@ -179,19 +184,25 @@ JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, size_t& at) const
     return row;
 }
 
+size_t JoinBuffer::encoded_size(std::string_view key, std::string_view values) {
+    length_.clear();
+    put_varint(length_, key.size());
+    return length_.size() + key.size() + values.size();
+}
+
+void JoinBuffer::encode(std::string_view key, std::string_view values, Row& row) const {
+    char* to = reinterpret_cast<char*>(&row + 1);
+    for (const std::string_view part : {std::string_view(length_), key, values})
+        to = std::copy(part.begin(), part.end(), to);
+}
+
 void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values,
                         bool matched, Open open) {
     Pane& pane = pane_of(time);
-    length_.clear();
-    put_varint(length_, key.size());
-    const size_t size = length_.size() + key.size() + values.size();
+    const size_t size = encoded_size(key, values);
     WEIR_CHECK(size < Row::kMatched, "a record of a join is too large");
     Row& row = add_row(pane, size);
-    char* to = reinterpret_cast<char*>(&row + 1);
-    for (const std::string_view part : {std::string_view(length_), key, values}) {
-        std::copy(part.begin(), part.end(), to);
-        to += part.size();
-    }
+    encode(key, values, row);
     row.after_start = static_cast<uint32_t>(time - latest_start_);
     if (matched) row.size |= Row::kMatched;
     if (!key.empty()) link(row, latest_number_, hash);
@@ -415,18 +426,13 @@ void JoinBuffer::write_changes(state::DeltaWriter& out) {
     if (stored_ != nullptr) return write_stored(out);
     std::string key;
     std::string value;
-    for (const EventTime start : erased_) {
-        key.clear();
-        append_prefix(start, key);
-        out.erase_prefix(table_, key);
-        if (keeps_) out.erase_prefix(table_ + 1, key);
-    }
-    erased_.clear();
+    write_erased(keeps_, out);
     // A row that is new carries its flag itself.
     for (const Found& found : marked_) {
         if (found.row->sequence >= panes_.find(number_of(found.time))->second.written_rows) continue;
         key.clear();
-        append_key(start_of(number_of(found.time)), found.row->sequence, key);
+        append_prefix(start_of(number_of(found.time)), key);
+        append_big_endian(found.row->sequence, key);
         value.clear();
         if (per_window()) append_open(*found.row, found.time, value);
         out.put(table_ + 1, key, value);
@@ -436,6 +442,17 @@ void JoinBuffer::write_changes(state::DeltaWriter& out) {
         pane.restored = {};
         if (pane.written_rows < pane.rows) write_new_rows(start_of(number), pane, out);
     }
+}
+
+void JoinBuffer::write_erased(bool partners, state::DeltaWriter& out) {
+    std::string key;
+    for (const EventTime start : erased_) {
+        key.clear();
+        append_prefix(start, key);
+        out.erase_prefix(table_, key);
+        if (partners) out.erase_prefix(table_ + 1, key);
+    }
+    erased_.clear();
 }
 
 void JoinBuffer::append_record(const Row& row, EventTime start, std::string& out) const {
@@ -450,7 +467,8 @@ void JoinBuffer::write_new_rows(EventTime start, Pane& pane, state::DeltaWriter&
     std::string piece;
     const auto write = [&] {
         key.clear();
-        append_key(start, pane.written_rows, key);
+        append_prefix(start, key);
+        append_big_endian(pane.written_rows, key);
         out.put(table_, key, piece);
         piece.clear();
     };
@@ -473,8 +491,7 @@ bool JoinBuffer::restore(bool partner_table, std::string_view key, std::string_v
                          const std::function<bool(std::string_view)>& good) {
     if (key.size() != kKeyBytes) return false;
     const EventTime start = read_prefix(key);
-    uint32_t sequence = 0;
-    for (size_t i = kPrefixBytes; i < kKeyBytes; ++i) sequence = sequence << 8 | static_cast<uint8_t>(key[i]);
+    const uint32_t sequence = read_big_endian(key.substr(kPrefixBytes));
     if (start < kFirstTime - width_ms_ || start >= kEndTime) return false;
     const int32_t number = number_of(start);
     if (start_of(number) != start) return false;

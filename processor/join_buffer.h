@@ -156,6 +156,8 @@ public:
 private:
     static constexpr uint8_t kFoundPartner = 1;
     static constexpr uint8_t kOpenFollows = 2;
+    // Of a key that ends with a place.
+    static constexpr size_t kPlaceBytes = 2 * sizeof(uint32_t);
     static constexpr size_t kMarkedBytes = 56;  // A node of Stored::marked.
 
     struct Block {
@@ -239,6 +241,9 @@ private:
     }
     [[nodiscard]] Pane& pane_of(EventTime time);
     [[nodiscard]] Row& add_row(Pane& pane, size_t size);
+    // The size of a row of these, whose key's length is then in length_; and writes them behind it.
+    [[nodiscard]] size_t encoded_size(std::string_view key, std::string_view values);
+    void encode(std::string_view key, std::string_view values, Row& row) const;
     void link(Row& row, int32_t pane, uint64_t hash);
     void make_room();
     void start_telling(Pane& pane, EventTime start) const;
@@ -256,6 +261,8 @@ private:
     void append_open(const Row& row, EventTime time, std::string& out) const;
     void append_record(const Row& row, EventTime start, std::string& out) const;
     void write_new_rows(EventTime start, Pane& pane, state::DeltaWriter& out) const;
+    // What is stored of panes that were freed goes; of `partners`, T + 1, too.
+    void write_erased(bool partners, state::DeltaWriter& out);
     [[nodiscard]] bool restore_record(int32_t number, Pane& pane, ByteReader& in,
                                       const std::function<bool(std::string_view)>& good);
     [[nodiscard]] bool restore_partner(EventTime start, Pane& pane, uint32_t sequence, ByteReader& in);
@@ -267,6 +274,8 @@ private:
     // The first entry is not of a window in which the row found a partner.
     void settle_leaving();
     Panes::iterator drop(Panes::iterator pane);
+    static void append_big_endian(uint32_t number, std::string& out);
+    [[nodiscard]] static uint32_t read_big_endian(std::string_view bytes);
     // join_buffer_stored.cc
     [[nodiscard]] bool mark_evicted(const Found& found);
     void write_stored(state::DeltaWriter& out);
@@ -275,6 +284,9 @@ private:
     void evict_blocks(EventTime start, Pane& pane, size_t count);
     void relink();
     void look_at_evicted();
+    static void append_place(uint32_t after_start, uint32_t sequence, std::string& out);
+    [[nodiscard]] static uint32_t read_after_start(std::string_view key);
+    [[nodiscard]] static uint32_t read_sequence(std::string_view key);
     void append_place_key(EventTime time, uint32_t sequence, std::string& out) const;
     [[nodiscard]] Row* make_row(std::string_view key, uint32_t after_start, uint32_t sequence,
                                 std::string_view stored);

@@ -12,36 +12,24 @@
 namespace weir::processor {
 namespace {
 
-constexpr size_t kPlaceBytes = 2 * sizeof(uint32_t);
-
-void append_big_endian(uint32_t number, std::string& out) {
-    for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(number >> shift));
-}
-
-void append_place(uint32_t after_start, uint32_t sequence, std::string& out) {
-    append_big_endian(after_start, out);
-    append_big_endian(sequence, out);
-}
-
-uint32_t read_big_endian(std::string_view bytes) {
-    uint32_t number = 0;
-    for (const char byte : bytes) number = number << 8 | static_cast<uint8_t>(byte);
-    return number;
-}
-
-// Of a key that ends with a place.
-uint32_t read_after_start(std::string_view key) {
-    return read_big_endian(key.substr(key.size() - kPlaceBytes, sizeof(uint32_t)));
-}
-uint32_t read_sequence(std::string_view key) {
-    return read_big_endian(key.substr(key.size() - sizeof(uint32_t)));
-}
-
 Error unreadable(state::StoredRows& rows) {
     return {Code::kCorrupt, rows.store().name() + " has rows in a format that this version does not read"};
 }
 
 }  // namespace
+
+void JoinBuffer::append_place(uint32_t after_start, uint32_t sequence, std::string& out) {
+    append_big_endian(after_start, out);
+    append_big_endian(sequence, out);
+}
+
+uint32_t JoinBuffer::read_after_start(std::string_view key) {
+    return read_big_endian(key.substr(key.size() - kPlaceBytes, sizeof(uint32_t)));
+}
+
+uint32_t JoinBuffer::read_sequence(std::string_view key) {
+    return read_big_endian(key.substr(key.size() - sizeof(uint32_t)));
+}
 
 void JoinBuffer::open(state::StoredRows& rows, uint32_t table, size_t cache_bytes) {
     WEIR_CHECK(!per_window(), "records that are told once per window are not on disk");
@@ -94,20 +82,15 @@ void JoinBuffer::append_place_key(EventTime time, uint32_t sequence, std::string
 JoinBuffer::Row* JoinBuffer::make_row(std::string_view key, uint32_t after_start, uint32_t sequence,
                                       std::string_view stored) {
     if (stored.empty() || static_cast<uint8_t>(stored.front()) > kFoundPartner) return nullptr;
-    std::string& length = length_;
-    length.clear();
-    put_varint(length, key.size());
     const std::string_view values = stored.substr(1);
-    const size_t size = length.size() + key.size() + values.size();
+    const size_t size = encoded_size(key, values);
     if (size >= Row::kMatched) return nullptr;
     auto* const row = new (stored_->loaded.allocate(row_bytes(size))) Row;
     row->size = static_cast<uint32_t>(size);
     if (stored.front() != 0) row->size |= Row::kMatched;
     row->after_start = after_start;
     row->sequence = sequence;
-    char* to = reinterpret_cast<char*>(row + 1);
-    for (const std::string_view part : {std::string_view(length), key, values})
-        to = std::copy(part.begin(), part.end(), to);
+    encode(key, values, *row);
     return row;
 }
 
@@ -253,13 +236,7 @@ void JoinBuffer::write_row(EventTime start, const Row& row, state::DeltaWriter& 
 void JoinBuffer::write_stored(state::DeltaWriter& out) {
     std::string key;
     std::string value;
-    for (const EventTime start : erased_) {
-        key.clear();
-        append_prefix(start, key);
-        out.erase_prefix(table_, key);
-        out.erase_prefix(table_ + 1, key);
-    }
-    erased_.clear();
+    write_erased(true, out);
     const auto found_partner = [&](EventTime time, uint32_t sequence) {
         key.clear();
         append_place_key(time, sequence, key);

@@ -250,9 +250,7 @@ void Planner::plan_join(size_t index) {
     // Whether a pair matches must not depend on the window where a record is told for each it leaves alone,
     // nor on the session that they make.
     const bool windowed = rule.by == config::Join::By::kWindow;
-    const bool match_sees_window =
-        !rule.in_sessions() &&
-        (rule.kind == config::Join::Kind::kInner || rule.window.kind != config::Window::Kind::kHopping);
+    const bool match_sees_window = !rule.in_sessions() && !rule.tells_per_window();
     if (windowed && match_sees_window) add_window();
 
     ShapeScope scope(*frames_, results.shape);

@@ -20,8 +20,7 @@ std::string_view held_in_memory(const Stage& stage) {
     if (stage.join) {
         const config::Join& rule = stage.join->rule;
         if (rule.in_sessions()) return "a join in session windows";
-        const bool hopping = rule.by == config::Join::By::kWindow && rule.window.kind == Kind::kHopping;
-        return hopping && rule.kind != config::Join::Kind::kInner ? "an outer join in hopping windows" : "";
+        return rule.tells_per_window() ? "an outer join in hopping windows" : "";
     }
     if (stage.keeps_row_times) return "a dedupe with `keep: last`";
     switch (stage.window.kind) {

@@ -73,22 +73,23 @@ void StoredRows::erase_prefix(uint32_t table, std::string_view prefix) {
     set_key(table, prefix, key_);
     const std::string end = end_of_prefix(key_);
     changes_.erase(changes_.lower_bound(key_), changes_.lower_bound(end));
-    if (erased(key_)) return;
+    if (erased_prefix_of(key_) != nullptr) return;
     erased_.erase(erased_.lower_bound(key_), erased_.lower_bound(end));
     erased_.insert(key_);
 }
 
-bool StoredRows::erased(std::string_view key) const {
+const std::string* StoredRows::erased_prefix_of(std::string_view key) const {
     // As no prefix begins with another one, all between a key's prefix and the key would begin with it.
     const auto after = erased_.upper_bound(key);
-    return after != erased_.begin() && key.starts_with(*std::prev(after));
+    if (after == erased_.begin() || !key.starts_with(*std::prev(after))) return nullptr;
+    return &*std::prev(after);
 }
 
 Result<std::optional<std::string_view>> StoredRows::find(uint32_t table, std::string_view key) {
     set_key(table, key, key_);
     if (const auto at = changes_.find(key_); at != changes_.end())
         return at->second ? std::optional<std::string_view>(*at->second) : std::nullopt;
-    if (erased(key_)) return std::optional<std::string_view>();
+    if (erased_prefix_of(key_) != nullptr) return std::optional<std::string_view>();
     WEIR_ASSIGN(const bool found, store_->find(key_, found_));
     return found ? std::optional<std::string_view>(found_) : std::nullopt;
 }
@@ -114,9 +115,9 @@ Result<void> StoredRows::Cursor::skip_erased() {
             WEIR_ASSIGN(in_store_, stored_->next());
             continue;
         }
-        const auto after = rows_->erased_.upper_bound(stored_->key());
-        if (after == rows_->erased_.begin() || !stored_->key().starts_with(*std::prev(after))) break;
-        WEIR_ASSIGN(in_store_, stored_->seek(end_of_prefix(*std::prev(after))));
+        const std::string* const prefix = rows_->erased_prefix_of(stored_->key());
+        if (prefix == nullptr) break;
+        WEIR_ASSIGN(in_store_, stored_->seek(end_of_prefix(*prefix)));
     }
     return {};
 }

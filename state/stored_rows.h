@@ -88,8 +88,8 @@ public:
 
 private:
     void change(uint32_t table, std::string_view key, std::optional<std::string_view> value);
-    // What the changes say of a stored row's key, unless they put or erase the row itself.
-    [[nodiscard]] bool erased(std::string_view key) const;
+    // The erased prefix that a stored row's key begins with; null: there is none.
+    [[nodiscard]] const std::string* erased_prefix_of(std::string_view key) const;
 
     std::unique_ptr<RowStore> store_;
     const StoredTables& tables_;
