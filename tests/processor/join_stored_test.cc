@@ -1,12 +1,11 @@
 // Joins whose buffers are on disk.
 #include <array>
-#include <filesystem>
 #include <memory>
 #include <optional>
 
 #include "join_model.h"
 #include "processor/graph.h"
-#include "state/rocksdb_stores.h"
+#include "tests/state/rocksdb_folder.h"
 #include "tests/state/troubled_row_stores.h"
 
 namespace weir::processor {
@@ -52,8 +51,6 @@ TEST_CASE("joins on disk against a naive model, and those in memory") {
 // Goal: with a real RocksDB, too. Method: as above, with fewer cases.
 #if WEIR_ROCKSDB
 TEST_CASE("joins in RocksDB against a naive model, and those in memory") {
-    std::string folder = (std::filesystem::temp_directory_path() / "weir-join-XXXXXX").string();
-    REQUIRE(mkdtemp(folder.data()) != nullptr);
     Comparison comparison("joins in RocksDB*");
     size_t round = 0;
     for (const std::string kind : {"inner", "left", "full"}) {
@@ -61,11 +58,10 @@ TEST_CASE("joins in RocksDB against a naive model, and those in memory") {
             const Case input = comparison.draw_case(kind, by);
             CAPTURE(input.kind);
             CAPTURE(input.by);
-            const std::string path = folder + '/' + std::to_string(++round);
-            const auto root = state::open_posix_directory(path, true).value();
-            const auto stores = state::open_rocksdb_stores(*root, "test").value();
+            state::RocksDbFolder folder;
+            const auto stores = folder.stores();
             const int64_t wall_ms = input.events.back().time + 10'000'000;
-            World world(on_disk(plan_of(input.yaml(true)), round % 2 * 8'000), wall_ms);
+            World world(on_disk(plan_of(input.yaml(true)), ++round % 2 * 8'000), wall_ms);
             World twin(plan_of(input.yaml()), wall_ms);
             world.stores = stores.get();
             world.crash();
@@ -73,7 +69,6 @@ TEST_CASE("joins in RocksDB against a naive model, and those in memory") {
             world.shard.reset();
         }
     }
-    std::filesystem::remove_all(folder);
 }
 #endif
 

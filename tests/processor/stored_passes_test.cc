@@ -1,8 +1,7 @@
 // dedupe and throttle whose keys are more than memory holds.
-#include <filesystem>
 
 #include "fixture.h"
-#include "state/rocksdb_stores.h"
+#include "tests/state/rocksdb_folder.h"
 
 namespace weir::processor {
 namespace {
@@ -72,38 +71,33 @@ TEST_CASE("a dedupe on disk keeps no more in memory than its cache and an epoch"
 
 #if WEIR_ROCKSDB
 TEST_CASE("a dedupe in RocksDB forgets nothing in restarts, and then all of it") {
-    std::string path = (std::filesystem::temp_directory_path() / "weir-dedupe-XXXXXX").string();
-    REQUIRE(mkdtemp(path.data()) != nullptr);
-    {
-        const auto root = state::open_posix_directory(path, false).value();
-        const auto stores = state::open_rocksdb_stores(*root, "one").value();
-        const auto plan = dedupe_within("1d");
-        without_cache(*plan);
-        World world(plan);
-        world.stores = stores.get();
-        world.crash();
-        constexpr int64_t kIds = 5'000;
-        const int64_t start = 100 * kDayMs;
-        for (int64_t part = 0; part < 5; ++part) {
-            // Ids of the part before come again.
-            feed(world, std::max<int64_t>(0, part - 1) * kIds, (part + 1) * kIds, start + part * kDayMs / 8);
-            world.epoch();
-            if (part == 2) {
-                world.apply_rows();
-                world.crash();
-            }
-        }
-        CHECK(world.sink.outputs.size() == 5 * kIds);
-        world.apply_rows();
-        world.crash();
-        feed(world, 0, 5 * kIds, start + kDayMs / 2);
-        CHECK(world.sink.outputs.size() == 5 * kIds);
-        feed(world, 0, 1, start + 10 * kDayMs);
-        feed(world, 0, 5 * kIds, start + 10 * kDayMs + 1);
-        CHECK(world.sink.outputs.size() == 10 * kIds);
+    state::RocksDbFolder folder;
+    const auto stores = folder.stores();
+    const auto plan = dedupe_within("1d");
+    without_cache(*plan);
+    World world(plan);
+    world.stores = stores.get();
+    world.crash();
+    constexpr int64_t kIds = 5'000;
+    const int64_t start = 100 * kDayMs;
+    for (int64_t part = 0; part < 5; ++part) {
+        // Ids of the part before come again.
+        feed(world, std::max<int64_t>(0, part - 1) * kIds, (part + 1) * kIds, start + part * kDayMs / 8);
         world.epoch();
+        if (part == 2) {
+            world.apply_rows();
+            world.crash();
+        }
     }
-    std::filesystem::remove_all(path);
+    CHECK(world.sink.outputs.size() == 5 * kIds);
+    world.apply_rows();
+    world.crash();
+    feed(world, 0, 5 * kIds, start + kDayMs / 2);
+    CHECK(world.sink.outputs.size() == 5 * kIds);
+    feed(world, 0, 1, start + 10 * kDayMs);
+    feed(world, 0, 5 * kIds, start + 10 * kDayMs + 1);
+    CHECK(world.sink.outputs.size() == 10 * kIds);
+    world.epoch();
 }
 #endif
 

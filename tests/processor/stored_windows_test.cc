@@ -1,14 +1,11 @@
 // Aggregates on disk: the same results as in memory, out of little memory, and no failure of the disk that
 // nobody hears of.
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <random>
 
 #include "fixture.h"
 #include "processor/question.h"
-#include "state/file.h"
-#include "state/rocksdb_stores.h"
+#include "tests/state/rocksdb_folder.h"
 #include "tests/state/troubled_row_stores.h"
 
 namespace weir::processor {
@@ -199,10 +196,8 @@ TEST_CASE("windows on disk take little memory, however many groups they have") {
 
 // Goal: what a store in memory plays is what RocksDB does: ranges that are erased, rows in order, restarts.
 TEST_CASE("windows in RocksDB say what windows in memory say") {
-    std::string path = (std::filesystem::temp_directory_path() / "weir-windows-XXXXXX").string();
-    REQUIRE(mkdtemp(path.data()) != nullptr);
-    const auto root = state::open_posix_directory(path, false).value();
-    const auto stores = state::open_rocksdb_stores(*root, "one").value();
+    state::RocksDbFolder folder;
+    const auto stores = folder.stores();
     std::mt19937 random(7);
     const auto draw = [&](int64_t below) { return static_cast<int64_t>(random()) % below; };
     const std::string fields = "n: count(*), d: count(distinct v)";
@@ -228,8 +223,6 @@ TEST_CASE("windows in RocksDB say what windows in memory say") {
         REQUIRE(by_window(disk) == by_window(memory));
     }
     CHECK(disk.sink.outputs.size() > 10'000);
-    disk.shard.reset();
-    std::filesystem::remove_all(path);
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include "state/memory_row_stores.h"
 #include "state/rocksdb_stores.h"
 #include "state/stored_rows.h"
+#include "tests/state/rocksdb_folder.h"
 
 using namespace weir;
 using namespace weir::state;
@@ -50,27 +51,6 @@ void check_equal(StoredRows& rows, const Rows& model, int keys) {
     }
 }
 
-// In a temporary directory that goes with it.
-class OnDisk {
-public:
-    OnDisk() {
-        std::string name = (std::filesystem::temp_directory_path() / "weir-rows-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        path = name;
-        root = open_posix_directory(path, false).value();
-    }
-    ~OnDisk() { std::filesystem::remove_all(path); }
-    OnDisk(const OnDisk&) = delete;
-    OnDisk& operator=(const OnDisk&) = delete;
-
-    [[nodiscard]] std::unique_ptr<RowStores> stores(const std::string& identity = "one") {
-        return open_rocksdb_stores(*root, identity).value();
-    }
-
-    std::string path;
-    std::unique_ptr<Directory> root;
-};
-
 constexpr int kKeys = 300;
 
 void check_contract(RowStores& stores) {
@@ -105,7 +85,7 @@ TEST_CASE("row store: puts, erases and finds as a map does, over applies and res
     MemoryRowStores memory;
     check_contract(memory);
 #if WEIR_ROCKSDB
-    OnDisk disk;
+    RocksDbFolder disk;
     const auto stores = disk.stores();
     check_contract(*stores);
 #endif
@@ -161,7 +141,7 @@ TEST_CASE("row store: scans see the open epoch over the store, prefixes erased i
     MemoryRowStores memory;
     check(memory);
 #if WEIR_ROCKSDB
-    OnDisk disk;
+    RocksDbFolder disk;
     const auto stores = disk.stores();
     check(*stores);
 #endif
@@ -219,7 +199,7 @@ TEST_CASE("row store: replay begins after what the store holds") {
 
 // Goal: a table many times as large as what may be in memory is read and written, and its memory stays small.
 TEST_CASE("rocksdb: a table larger than memory") {
-    OnDisk disk;
+    RocksDbFolder disk;
     const auto stores = disk.stores();
     StoredRows rows(stores->open("big", 0).value(), kTables, CommitId{});
     rows.end_replay().value();
@@ -251,7 +231,7 @@ uint64_t bytes_read() {
 }
 
 TEST_CASE("rocksdb: a row that is not there costs little reading, however many short ones are") {
-    OnDisk disk;
+    RocksDbFolder disk;
     const auto stores = disk.stores();
     const auto store = stores->open("ids", 0).value();
     const auto key_of = [](int i) { return "id " + std::to_string(i * 7'919LL % 1'000'003); };
@@ -273,7 +253,7 @@ TEST_CASE("rocksdb: a row that is not there costs little reading, however many s
 }
 
 TEST_CASE("rocksdb: a folder of another pipeline is refused, its files are nobody else's to read") {
-    OnDisk disk;
+    RocksDbFolder disk;
     {
         const auto stores = disk.stores();
         auto store = stores->open("users", 0).value();
@@ -290,7 +270,7 @@ TEST_CASE("rocksdb: a folder of another pipeline is refused, its files are nobod
 
 // Goal: rot in what was written is an error that says where and what to do, never another row.
 TEST_CASE("rocksdb: damage is told") {
-    OnDisk disk;
+    RocksDbFolder disk;
     {
         const auto stores = disk.stores();
         auto store = stores->open("users", 0).value();

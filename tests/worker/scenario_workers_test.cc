@@ -277,20 +277,23 @@ void run(const processor::Scenario& scenario, size_t workers, bool crashes) {
     check();
 }
 
+// By one, two and three workers, and with a crash after every line.
+void run_all(const processor::Scenario& scenario) {
+    CAPTURE(scenario.name);
+    for (size_t workers = 1; workers <= kShards; ++workers) {
+        CAPTURE(workers);
+        run(scenario, workers, false);
+    }
+    run(scenario, 1, true);
+}
+
 }  // namespace
 
 TEST_CASE("scenarios give the same outputs with one, two and three workers, also when that changes") {
     const std::vector<processor::Scenario> scenarios =
         processor::all_scenarios(WEIR_SOURCE_DIR "/tests/scenarios");
     CHECK(!scenarios.empty());
-    for (const processor::Scenario& scenario : scenarios) {
-        CAPTURE(scenario.name);
-        for (size_t workers = 1; workers <= kShards; ++workers) {
-            CAPTURE(workers);
-            run(scenario, workers, false);
-        }
-        run(scenario, 1, true);
-    }
+    for (const processor::Scenario& scenario : scenarios) run_all(scenario);
 }
 
 TEST_CASE("scenarios of dedupe and throttle give the same outputs with their state on disk") {
@@ -306,9 +309,7 @@ TEST_CASE("scenarios of dedupe and throttle give the same outputs with their sta
             ++moved;
         }
         if (moved == 0) continue;
-        CAPTURE(scenario.name);
-        for (size_t workers = 1; workers <= kShards; ++workers) run(scenario, workers, false);
-        run(scenario, 1, true);
+        run_all(scenario);
         ++on_disk;
     }
     CHECK(on_disk >= 2);
@@ -333,9 +334,7 @@ TEST_CASE("scenarios of tables give the same outputs with their rows on disk") {
             ++moved;
         }
         if (moved == 0) continue;
-        CAPTURE(scenario.name);
-        for (size_t workers = 1; workers <= kShards; ++workers) run(scenario, workers, false);
-        run(scenario, 1, true);
+        run_all(scenario);
         ++on_disk;
     }
     CHECK(on_disk >= 3);
@@ -356,9 +355,7 @@ TEST_CASE("scenarios of joins give the same outputs with their buffers on disk")
             scenario.yaml.insert(at, "state: {backend: rocksdb}, ");
         }
         if (moved == 0) continue;
-        CAPTURE(scenario.name);
-        for (size_t workers = 1; workers <= kShards; ++workers) run(scenario, workers, false);
-        run(scenario, 1, true);
+        run_all(scenario);
         ++on_disk;
     }
     CHECK(on_disk >= 9);
@@ -386,9 +383,7 @@ TEST_CASE("scenarios of windows give the same outputs with their groups on disk"
             CHECK(loaded.diagnostics.render("table.yaml", loaded.source).find("W0226") != std::string::npos);
             continue;
         }
-        CAPTURE(scenario.name);
-        for (size_t workers = 1; workers <= kShards; ++workers) run(scenario, workers, false);
-        run(scenario, 1, true);
+        run_all(scenario);
         ++on_disk;
     }
     CHECK(on_disk >= 30);
