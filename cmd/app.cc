@@ -114,6 +114,7 @@ Result<void> App::start() {
                : uses_log                   ? Decider::kWal
                                             : Decider::kOffsets;
     WEIR_TRY(make_slots());
+    if (uses_log || !plan_->scratch_tables.empty()) WEIR_TRY(open_state_directory());
     if (uses_log) WEIR_TRY(open_state());
     {
         const std::lock_guard lock(mutex_);
@@ -242,10 +243,17 @@ std::vector<ShardId> App::shards_of(int32_t slot, int32_t slot_count) const {
     return shards;
 }
 
-Result<void> App::open_state() {
+Result<void> App::open_state_directory() {
     WEIR_ASSIGN(auto parent, state::open_posix_directory(pipeline_.state_dir, true));
     WEIR_ASSIGN(auto root, parent->subdirectory(pipeline_.name, true));
     WEIR_ASSIGN(state_, state::StateDirectory::open(std::move(root)));
+    if (plan_->stored_tables.empty() && plan_->scratch_tables.empty()) return {};
+    WEIR_ASSIGN(row_stores_,
+                state::open_rocksdb_stores(state_->root(), pipeline_.name + '/' + plan_->state_hash));
+    return {};
+}
+
+Result<void> App::open_state() {
     state::Manifest now;
     now.cluster_id = cluster_id_;
     now.pipeline = pipeline_.name;
@@ -255,10 +263,6 @@ Result<void> App::open_state() {
     now.instance = pipeline_.instance.index;
     now.instances = pipeline_.instance.count;
     now.slots = static_cast<int32_t>(slots_.size());
-    if (!plan_->stored_tables.empty()) {
-        WEIR_ASSIGN(row_stores_,
-                    state::open_rocksdb_stores(state_->root(), now.pipeline + '/' + now.state_hash));
-    }
     if (!state_->manifest()) {
         WEIR_TRY(state_->create(now));
     } else {

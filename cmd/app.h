@@ -83,6 +83,7 @@ private:
     [[nodiscard]] Result<void> make_slots();
     [[nodiscard]] int32_t owned_shards() const;  // Of this instance.
     [[nodiscard]] std::vector<ShardId> shards_of(int32_t slot, int32_t slot_count) const;
+    [[nodiscard]] Result<void> open_state_directory();
     [[nodiscard]] Result<void> open_state();
     [[nodiscard]] Result<void> redeal_slots(const state::Manifest& now);
     void run_worker(Slot& slot);
@@ -94,7 +95,7 @@ private:
     processor::StateLimit state_limit_;
     std::unique_ptr<processor::Connector> connector_;
     std::unique_ptr<state::StateDirectory> state_;
-    std::unique_ptr<state::RowStores> row_stores_;  // Null: no table is on disk.
+    std::unique_ptr<state::RowStores> row_stores_;  // Null: nothing is on disk.
     std::string cluster_id_;
     std::vector<int32_t> topic_partitions_;  // By input.
     std::vector<int32_t> partition_counts_;  // The same, with 0 for global tables: what shards read.

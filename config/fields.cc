@@ -134,7 +134,7 @@ const std::vector<Field>& fields() {
          .doc = "`true`: every worker holds the whole table, so any field can look it up; it is read anew at each start. `false`: a worker holds the partitions that it reads of the streams, as part of its state; lookups are by the streams' key."},
         {.path = "tables.*.state", .map = true, .example = "{backend: rocksdb}", .also = "store storage state_store", .doc = "Where the rows are kept."},
         {.path = "tables.*.state.backend", .type = Type::kEnum, .values = "memory rocksdb", .default_value = "memory", .example = "rocksdb", .also = "type kind",
-         .doc = "`rocksdb`: the rows are on disk, in the state folder, for a table that is larger than memory. Not for `global` tables nor with `history`. See [tables.md](tables.md#larger-than-memory)."},
+         .doc = "`rocksdb`: the rows are on disk, in the state folder, for a table that is larger than memory. A `global` table is read anew into it at each start. See [tables.md](tables.md#larger-than-memory)."},
 
         {.path = "streams", .map = true, .required = true, .example = "{paid: {from: orders, to: paid-orders}}", .also = "pipelines flows", .doc = "What is done with the records."},
         {.path = "streams.*", .map = true, .example = "{from: orders, to: paid-orders}", .doc = "One stream; others can read it by its name."},

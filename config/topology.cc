@@ -175,13 +175,6 @@ private:
                 continue;
             }
             check_table_key(table);
-            if (table.state.on_disk && (table.global || table.history_ms))
-                diagnostics_.error("W0095", table.state.mark,
-                                   fmt::format("a table {} is held in memory",
-                                               table.global ? "that every worker holds whole"
-                                                            : "with a history"),
-                                   "", fmt::format("remove `state`, or `{}`",
-                                                   table.global ? "global" : "history"));
             const bool is_file = !input.file.empty();
             if (!is_file && input.topics.empty()) continue;  // Told by the field checks.
             const auto [reader, is_new] =

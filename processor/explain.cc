@@ -91,7 +91,8 @@ void explain_table(const config::Table& table, const Graph& graph, std::string& 
                        table.input.name, is_file ? "file" : "topic", reads);
     if (is_file) out += fmt::format("  key        {}\n", table.input.keyed_by);
     if (table.global) {
-        out += "  held       whole by every worker, in memory, read anew at each start; in no commit\n";
+        out += fmt::format("  held       whole by every worker, {}read anew at each start; in no commit\n",
+                           table.state.on_disk ? "" : "in memory, ");
     } else {
         out += fmt::format(
             "  held       by shard, with the partition that it reads of the streams; part of each commit, "

@@ -100,7 +100,7 @@ struct TablePlan {
     bool computed = false;  // Its rows are a stream's results; the source reads no topic.
     std::optional<int64_t> history_ms;  // Rows have versions, which hold from their event times on.
     bool on_disk = false;      // Its rows are in a store (state/row_store.h), not in memory.
-    uint32_t state_table = 0;  // Of its rows in the shard's state; global tables are not stored.
+    uint32_t state_table = 0;  // Of its rows in the shard's state; global tables are in none.
     std::vector<expr::Slot> columns;  // That lookups use.
     std::vector<NodeId> joins;        // TableJoinNodes that it is a side of.
 };

@@ -11,8 +11,13 @@ Result<void> Executor::store(const Node& node, const StoreNode& store, Scratch& 
     Table& table = *tables_[store.table];
     for (const uint32_t row : rows) {
         const InputRecord& record = *batch.records[row];
-        WEIR_TRY(change_row(store.table, record.key, batch.times[row], [&] {
-            table.store(record.key, record.value, batch.times[row], batch.columns, row);
+        const EventTime time = batch.times[row];
+        if (graph_.tables[store.table].history_ms) {
+            WEIR_TRY(table.store_version(record.key, record.value, time, batch.columns, row));
+            continue;
+        }
+        WEIR_TRY(change_row(store.table, record.key, time, [&] {
+            table.store(record.key, record.value, batch.columns, row);
             return true;
         }));
     }
@@ -142,7 +147,9 @@ Result<void> Executor::lookup(const Node& node, const LookupNode& lookup, Scratc
         if (!is_null) {
             const std::string_view key = encode_key(keys, row, scratch.texts[0]);
             if (table.stored() != nullptr) {
-                WEIR_ASSIGN(found, table.find_stored(key, arena_));
+                WEIR_ASSIGN(found, lookup.as_of_event_time
+                                       ? table.find_stored(key, batch.times[row], arena_)
+                                       : table.find_stored(key, arena_));
             } else {
                 found = lookup.as_of_event_time ? table.find(key, batch.times[row]) : table.find(key);
             }

@@ -77,6 +77,7 @@ struct Plan {
     std::vector<InternalTopic> internal_topics;
     std::vector<CoPartitioned> co_partitioned;
     std::vector<state::StoredTables> stored_tables;  // Of stages, then tables: those on disk.
+    std::vector<state::StoredTables> scratch_tables;  // Global tables on disk, which are in no state.
     bool stateful = false;     // Some operator keeps state; otherwise no WAL is needed.
     int64_t max_drift_ms = 0;  // Alignment; 0: none.
 

@@ -61,7 +61,9 @@ void Planner::list_stored_tables() {
         plan_->stored_tables.push_back({stage.table, kTablesPerStage, stage_name(*plan_, stage)});
     }
     for (const TablePlan& table : graph_->tables)
-        if (table.on_disk) plan_->stored_tables.push_back({table.state_table, 1, table.name});
+        if (table.on_disk)
+            (table.global ? plan_->scratch_tables : plan_->stored_tables)
+                .push_back({table.state_table, 1, table.name});
 }
 
 }  // namespace weir::processor

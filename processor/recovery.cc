@@ -174,9 +174,12 @@ Result<void> Worker::try_recover() {
     if (loading() && has_file_table()) globals_.reset();  // Half a file is no point to go on from.
     table_ends_.clear();
     const auto global = global_partitions(plan_, settings_.partition_counts);
-    if (!globals_ && !global.empty())
-        globals_ = std::make_unique<Shard>(plan_, kGlobalTables, global, settings_.partition_counts,
-                                           clock_, global_counters_);
+    if (!globals_ && !global.empty()) {
+        auto globals = std::make_unique<Shard>(plan_, kGlobalTables, global, settings_.partition_counts,
+                                               clock_, global_counters_);
+        WEIR_TRY(globals->make_scratch_stores(settings_.row_stores, settings_.identity.slot));
+        globals_ = std::move(globals);
+    }
     for (const ShardId shard : settings_.shards)
         shards_.push_back(std::make_unique<Shard>(plan_, shard,
                                                   partitions_of(shard, sharded_counts_),

@@ -109,6 +109,7 @@ public:
     Result<void> finish_epoch(Sink& sink) {
         executor_.begin(sink, nullptr, clock_.wall_ms());
         WEIR_TRY(executor_.finish_epoch());
+        WEIR_TRY(sweep_tables());
         return upstream_.tell(sink, clock_.monotonic_us());
     }
 
@@ -156,6 +157,17 @@ public:
         return {};
     }
 
+    Result<void> make_scratch_stores(state::RowStores* stores, int32_t slot) {
+        for (const state::StoredTables& tables : plan_.scratch_tables) {
+            WEIR_CHECK(stores != nullptr, "rows on disk need row stores");
+            WEIR_ASSIGN(auto store, stores->make_scratch(tables.name, slot));
+            stored_.push_back(std::make_unique<state::StoredRows>(std::move(store), tables, CommitId{}));
+            for (TableId id = 0; id < plan_.graph->tables.size(); ++id)
+                if (plan_.graph->tables[id].name == tables.name) executor_.table(id).open(*stored_.back());
+        }
+        return {};
+    }
+
     Result<void> apply(std::string_view delta, const CommitId& epoch) {
         for (const auto& rows : stored_) rows->begin_epoch(epoch);
         state::DeltaReader reader(delta);
@@ -197,7 +209,10 @@ public:
     Result<void> end_replay() {
         for (const auto& rows : stored_) WEIR_TRY(rows->end_replay());
         for (const auto& rows : stored_) {
-            if (table_of(rows->tables().first)) continue;
+            if (const auto table = table_of(rows->tables().first)) {
+                WEIR_TRY(executor_.table(*table).restore_stored());
+                continue;
+            }
             WEIR_ASSIGN(const StageId id, stage_of(rows->tables().first));
             EventTime watermark = kNoTime;
             WEIR_TRY(executor_.stage(id).restore_stored(watermark));
@@ -208,6 +223,13 @@ public:
 
     Result<void> apply_rows(const CommitId& id) {
         for (const auto& rows : stored_) WEIR_TRY(rows->apply(id));
+        return {};
+    }
+
+    Result<void> apply_global_rows() {
+        WEIR_TRY(sweep_tables());
+        for (const auto& rows : stored_)
+            if (rows->changed_bytes() > 0) WEIR_TRY(rows->apply({}));
         return {};
     }
 
@@ -339,6 +361,12 @@ private:
         return plan_.graph->tables[table].global == (id_ == kGlobalTables);
     }
 
+    Result<void> sweep_tables() {
+        for (TableId id = 0; id < plan_.graph->tables.size(); ++id)
+            if (owns(id)) WEIR_TRY(executor_.table(id).sweep_stored());
+        return {};
+    }
+
     [[nodiscard]] std::optional<TableId> table_of(uint32_t state_table) const {
         for (TableId id = 0; id < plan_.graph->tables.size(); ++id) {
             const TablePlan& table = plan_.graph->tables[id];
@@ -438,11 +466,15 @@ void Shard::take_delta(state::DeltaWriter& out) { impl_->take_delta(out); }
 Result<void> Shard::open_stores(state::RowStores* stores, const CommitId& base, size_t shards) {
     return impl_->open_stores(stores, base, shards);
 }
+Result<void> Shard::make_scratch_stores(state::RowStores* stores, int32_t slot) {
+    return impl_->make_scratch_stores(stores, slot);
+}
 Result<void> Shard::apply(std::string_view delta, const CommitId& epoch) {
     return impl_->apply(delta, epoch);
 }
 Result<void> Shard::end_replay() { return impl_->end_replay(); }
 Result<void> Shard::apply_rows(const CommitId& id) { return impl_->apply_rows(id); }
+Result<void> Shard::apply_global_rows() { return impl_->apply_global_rows(); }
 void Shard::append_row_stores(std::vector<state::RowStore*>& out) { impl_->append_row_stores(out); }
 Result<void> Shard::apply_put(uint32_t table, std::string_view key, std::string_view value) {
     return impl_->apply_put(table, key, value);

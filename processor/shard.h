@@ -94,7 +94,7 @@ struct ShardStatus {
 // "per_minute.steps[1]", "paid.join"
 [[nodiscard]] std::string stage_name(const Plan& plan, const Stage& stage);
 
-// A worker's global tables live in a shard of their own, which is in no epoch and is never stored.
+// A worker's global tables live in a shard of their own, which is in no epoch and no log.
 inline constexpr ShardId kGlobalTables = -1;
 
 class Shard {
@@ -150,6 +150,8 @@ public:
 
     // Rows on disk: all changes until now are committed, by `id` at the latest; see StoredRows::apply().
     [[nodiscard]] Result<void> apply_rows(const CommitId& id);
+    // Of kGlobalTables, between two turns: what it read goes into its stores.
+    [[nodiscard]] Result<void> apply_global_rows();
     void append_row_stores(std::vector<state::RowStore*>& out);
 
     // --- Recovery, before the first process() ---
@@ -157,6 +159,8 @@ public:
     // First of all. Opens the stores of what is on disk; `base`: the commit of the shard's snapshot.
     // `shards`: of this process, which share the caches.
     [[nodiscard]] Result<void> open_stores(state::RowStores* stores, const CommitId& base, size_t shards);
+    // The same of kGlobalTables, whose rows on disk begin empty. `slot`: the worker's.
+    [[nodiscard]] Result<void> make_scratch_stores(state::RowStores* stores, int32_t slot);
     // Replays what take_delta() wrote, in order. kCorrupt: not something take_delta() writes.
     [[nodiscard]] Result<void> apply(std::string_view delta, const CommitId& epoch = {});
     // One operation of it, as a snapshot holds them.

@@ -47,6 +47,7 @@ size_t Table::bytes() const {
 }
 
 Result<std::optional<std::string_view>> Table::find_stored(std::string_view key, Arena& arena) {
+    if (plan_.history_ms) return find_stored(key, kEndOfTime, arena);
     WEIR_ASSIGN(const auto stored, stored_->find(0, key));
     if (!stored) return std::optional<std::string_view>();
     ByteReader in(*stored);
@@ -61,37 +62,38 @@ Result<bool> Table::has(std::string_view key) {
     return stored.has_value();
 }
 
-void Table::store(std::string_view key, MaybeBytes value, EventTime time, std::span<const Column> columns,
-                  uint32_t row) {
+void Table::store(std::string_view key, MaybeBytes value, std::span<const Column> columns, uint32_t row) {
     const bool deleted = value.data() == nullptr;
-    encoded_.clear();
-    if (!deleted && !stored_) encode(key, value, columns, row);
-    if (plan_.history_ms) {
-        store_version(key, value, time);
-        return;
-    }
     if (!stored_) {
+        encoded_.clear();
+        if (!deleted) encode(key, value, columns, row);
         if (deleted)
             erase(key);
         else
             put(key, encoded_);
     }
-    if (plan_.global) return;
-    state::DeltaWriter changes(changes_);
     if (deleted) {
-        changes.erase(plan_.state_table, key);
-        if (stored_) stored_->erase(0, key);
+        erase_stored(key);
         return;
     }
     encoded_.assign(1, static_cast<char>(kFormat));
     encoded_.append(value);
-    changes.put(plan_.state_table, key, encoded_);
-    if (stored_) stored_->put(0, key, encoded_);
+    put_stored(key, encoded_);
+}
+
+void Table::put_stored(std::string_view key, std::string_view value) {
+    if (!plan_.global) state::DeltaWriter(changes_).put(plan_.state_table, key, value);
+    if (stored_) stored_->put(0, key, value);
+}
+
+void Table::erase_stored(std::string_view key) {
+    if (!plan_.global) state::DeltaWriter(changes_).erase(plan_.state_table, key);
+    if (stored_) stored_->erase(0, key);
 }
 
 std::string_view Table::store(std::string_view key, MaybeBytes value) {
     if (!decode(value)) return errors_.front().message;
-    store(key, value, kNoTime, restored_, 0);
+    store(key, value, restored_, 0);
     return {};
 }
 

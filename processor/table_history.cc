@@ -13,11 +13,6 @@ constexpr uint32_t kDeleted = uint32_t{1} << 31;
 constexpr uint8_t kFormat = 1;
 constexpr size_t kSweptPerChange = 2;  // More than one: the sweep overtakes a growing table.
 
-void append_stored_key(std::string_view key, EventTime time, std::string& out) {
-    put_bytes(out, key);
-    append_prefix(time, out);
-}
-
 }  // namespace
 
 bool Table::next(std::string_view& versions, Version& version) {
@@ -38,6 +33,16 @@ void Table::append(const Version& version, std::string& out) {
     out.append(version.columns);
 }
 
+void Table::set_stored_key(std::string_view key, EventTime time) {
+    stored_key_.clear();
+    put_bytes(stored_key_, key);
+    append_prefix(stored_ ? ~time : time, stored_key_);
+}
+
+std::string_view Table::row_of_stored_key() const {
+    return std::string_view(stored_key_).substr(0, stored_key_.size() - kPrefixBytes);
+}
+
 EventTime Table::bound() const { return newest_ == kNoTime ? kNoTime : newest_ - *plan_.history_ms; }
 
 std::optional<std::string_view> Table::find(std::string_view key, EventTime time) const {
@@ -46,28 +51,40 @@ std::optional<std::string_view> Table::find(std::string_view key, EventTime time
     std::string_view versions = row->content();
     Version version{};
     while (next(versions, version)) {
-        if (version.time > time) continue;
-        return version.deleted ? std::nullopt : std::optional(version.columns);
+        if (version.time > std::max(time, bound())) continue;
+        if (version.deleted || version.time > time) break;
+        return version.columns;
     }
     return std::nullopt;
 }
 
-// encoded_ holds the columns.
-void Table::store_version(std::string_view key, MaybeBytes value, EventTime time) {
+Result<void> Table::store_version(std::string_view key, MaybeBytes value, EventTime time,
+                                  std::span<const Column> columns, uint32_t row) {
+    if (stored_) return put_version(key, value, time);
     const bool deleted = value.data() == nullptr;
-    if (!plan_.global) {
-        stored_key_.clear();
-        append_stored_key(key, time, stored_key_);
-        kept_.assign(1, static_cast<char>(kFormat));
-        put_le<uint8_t>(kept_, deleted ? 1 : 0);
-        kept_.append(value);
-        state::DeltaWriter(changes_).put(plan_.state_table, stored_key_, kept_);
-    }
+    encoded_.clear();
+    if (!deleted) encode(key, value, columns, row);
     newest_ = std::max(newest_, time);
+    if (time <= bound()) {  // What says from before the bound that there is no row is forgotten.
+        if (const Row* const old = slots_[slot_of(key, hash_of(key))].row; old != nullptr) {
+            prune(key, old->content());
+            replace(key, kept_);
+        }
+    }
+    put_stored_version(key, value, time);
     add_version(key, {time, deleted, encoded_});
     prune(key, versions_);
     replace(key, kept_);
     sweep();
+    return {};
+}
+
+void Table::put_stored_version(std::string_view key, MaybeBytes value, EventTime time) {
+    set_stored_key(key, time);
+    kept_.assign(1, static_cast<char>(kFormat));
+    put_le<uint8_t>(kept_, value.data() == nullptr ? 1 : 0);
+    kept_.append(value);
+    put_stored(stored_key_, kept_);
 }
 
 // In its place by time; of two of one time the later record counts.
@@ -99,18 +116,13 @@ void Table::replace(std::string_view key, std::string_view versions) {
 void Table::prune(std::string_view key, std::string_view versions) {
     kept_.clear();
     Version version{};
-    bool covered = false;  // A newer version holds at the bound already.
+    Kept kept{bound()};
     while (next(versions, version)) {
-        const bool holds = version.time <= bound();
-        // What says that there is no row says nothing once nothing older is kept.
-        const bool goes = covered || (version.deleted && holds);
-        covered = covered || holds;
-        if (!goes) {
+        if (kept.keeps(version.time, version.deleted)) {
             append(version, kept_);
-        } else if (!plan_.global) {
-            stored_key_.clear();
-            append_stored_key(key, version.time, stored_key_);
-            state::DeltaWriter(changes_).erase(plan_.state_table, stored_key_);
+        } else {
+            set_stored_key(key, version.time);
+            erase_stored(stored_key_);
         }
     }
 }

@@ -266,6 +266,7 @@ bool Worker::changed() const {
 size_t Worker::changed_bytes() const {
     size_t bytes = 0;
     for (const auto& shard : shards_) bytes += shard->changed_bytes();
+    if (globals_) bytes += globals_->changed_bytes();
     return bytes;
 }
 
@@ -340,14 +341,17 @@ std::vector<OffsetCommit> Worker::offsets(const CommitId& id) const {
 // Disk space for the next epoch is taken before it begins, so that a full disk pauses reading and loses
 // nothing.
 Result<bool> Worker::reserve_log() {
-    if (!log_ || log_reserved_) return true;
+    const bool needs_log = log_ && !log_reserved_;
+    const bool between_epochs = epoch_started_us_ == 0;  // Reading may pause.
+    if (!needs_log && !(globals_ && between_epochs)) return true;
     if (clock_.monotonic_us() < disk_retry_us_) return false;
-    auto reserved = apply_rows();
-    if (reserved.ok()) {
+    auto reserved = between_epochs && globals_ ? globals_->apply_global_rows() : Result<void>();
+    if (reserved.ok()) reserved = apply_rows();
+    if (reserved.ok() && needs_log) {
         reserved = log_->reserve();
         WEIR_CHECK(reserved.ok() || reserved.error().code == Code::kNoSpace, reserved.error().message);
     }
-    log_reserved_ = reserved.ok();
+    log_reserved_ = needs_log ? reserved.ok() : log_reserved_;
     if (!reserved.ok()) {
         if (reserved.error().code != Code::kNoSpace) return reserved.error();
         wait_for_space(reserved.error());
@@ -356,7 +360,7 @@ Result<bool> Worker::reserve_log() {
         status_.disk_full = false;
         publish(ready_ ? WorkerPhase::kRunning : WorkerPhase::kRecovering);
     }
-    return log_reserved_;
+    return reserved.ok();
 }
 
 // Once an epoch is known to count, its rows go into the tables' stores: before the log may close the segment

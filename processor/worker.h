@@ -146,7 +146,8 @@ private:
     [[nodiscard]] Result<void> append_epoch(const CommitId& id, std::string sink_position);
     void sync_log();
     void take_deltas();
-    // Room for the next epoch, in the log and in the stores that take the last one's rows; false: not yet.
+    // Room for the next epoch, in the log and in the stores that take rows: the last epoch's, and those of
+    // global tables since then. False: not yet.
     [[nodiscard]] Result<bool> reserve_log();
     [[nodiscard]] Result<void> apply_rows();
     void wait_for_space(const Error& error);

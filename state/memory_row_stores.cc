@@ -121,6 +121,11 @@ Result<std::unique_ptr<RowStore>> MemoryRowStores::open(const std::string& name,
         std::make_unique<Store>(contents, "store '" + name + "' of shard " + std::to_string(shard)));
 }
 
+Result<std::unique_ptr<RowStore>> MemoryRowStores::make_scratch(const std::string& name, int32_t slot) {
+    return std::unique_ptr<RowStore>(std::make_unique<Store>(
+        std::make_shared<Contents>(), "store '" + name + "' of worker " + std::to_string(slot)));
+}
+
 std::unique_ptr<MemoryRowStores> MemoryRowStores::clone() const {
     auto copy = std::make_unique<MemoryRowStores>();
     for (const auto& [place, contents] : stores_)

@@ -20,6 +20,8 @@ public:
     ~MemoryRowStores() override;
 
     [[nodiscard]] Result<std::unique_ptr<RowStore>> open(const std::string& name, ShardId shard) override;
+    [[nodiscard]] Result<std::unique_ptr<RowStore>> make_scratch(const std::string& name,
+                                                                 int32_t slot) override;
 
     // The same rows, flushed and not, in other stores.
     [[nodiscard]] std::unique_ptr<MemoryRowStores> clone() const;

@@ -28,19 +28,22 @@ constexpr size_t kUnwrittenBytesPerStore = 4 << 20;
 constexpr int kOpenFiles = 64;  // Per store.
 constexpr int kFilterBits = 10;
 constexpr char kFolder[] = "rocksdb";
+constexpr char kScratchFolder[] = "scratch";
 
 constexpr char kAboutKey[] = "";  // What the store says of itself is before all rows.
 constexpr uint8_t kFormat = 1;
 
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
 
-Result<void> check(const rocksdb::Status& status, const std::string& name) {
+constexpr std::string_view kLost = "its rows are nowhere else: start anew under a new pipeline name";
+constexpr std::string_view kReadAnew = "start again, its rows are read anew";
+
+Result<void> check(const rocksdb::Status& status, const std::string& name, std::string_view if_damaged) {
     if (status.ok()) return {};
     if (status.IsNoSpace()) return Error{Code::kNoSpace, name + ": the disk is full"};
     const std::string what = name + ": " + status.ToString();
     if (status.IsCorruption())
-        return Error{Code::kCorrupt,
-                     what + "; its rows are nowhere else: start anew under a new pipeline name"};
+        return Error{Code::kCorrupt, fmt::format("{}; {}", what, if_damaged)};
     return Error{Code::kIo, what};
 }
 
@@ -55,8 +58,9 @@ public:
     }
 };
 
-std::string folder_of(const std::string& name, ShardId shard) {
-    std::string folder = fmt::format("{}-", shard);
+// `number`: of the shard, or of the worker.
+std::string folder_of(const std::string& name, int32_t number) {
+    std::string folder = fmt::format("{}-", number);
     for (const char c : name) {
         const bool plain =
             (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -68,8 +72,12 @@ std::string folder_of(const std::string& name, ShardId shard) {
 // An iterator holds files that compaction would remove: nobody keeps one for long.
 class RocksDbCursor final : public RowCursor {
 public:
-    RocksDbCursor(rocksdb::DB& db, std::string_view prefix, std::string name)
-        : prefix_(prefix), end_(end_of_prefix(prefix)), end_slice_(slice(end_)), name_(std::move(name)) {
+    RocksDbCursor(rocksdb::DB& db, std::string_view prefix, std::string name, std::string_view if_damaged)
+        : prefix_(prefix),
+          end_(end_of_prefix(prefix)),
+          end_slice_(slice(end_)),
+          name_(std::move(name)),
+          if_damaged_(if_damaged) {
         rocksdb::ReadOptions options;
         if (!end_.empty()) options.iterate_upper_bound = &end_slice_;
         rows_.reset(db.NewIterator(options));
@@ -89,7 +97,7 @@ public:
 private:
     [[nodiscard]] Result<bool> is_at_row() const {
         if (rows_->Valid()) return true;
-        WEIR_TRY(check(rows_->status(), name_));
+        WEIR_TRY(check(rows_->status(), name_, if_damaged_));
         return false;
     }
 
@@ -97,13 +105,31 @@ private:
     const std::string end_;
     const rocksdb::Slice end_slice_;
     const std::string name_;
+    const std::string_view if_damaged_;
     std::unique_ptr<rocksdb::Iterator> rows_;
+};
+
+// The folder goes with it.
+class ScratchFolder {
+public:
+    ScratchFolder(std::unique_ptr<Directory> parent, std::string name)
+        : parent_(std::move(parent)), name_(std::move(name)) {}
+    ~ScratchFolder() {
+        if (const auto removed = parent_->remove_subdirectory(name_); !removed.ok())
+            log_warn("{}; the next start tries again", removed.error().message);
+    }
+    ScratchFolder(const ScratchFolder&) = delete;
+    ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+private:
+    const std::unique_ptr<Directory> parent_;
+    const std::string name_;
 };
 
 class RocksDbStore final : public RowStore {
 public:
-    RocksDbStore(std::string name, std::string identity)
-        : name_(std::move(name)), identity_(std::move(identity)) {
+    RocksDbStore(std::string name, std::string identity, std::unique_ptr<ScratchFolder> scratch = nullptr)
+        : name_(std::move(name)), identity_(std::move(identity)), scratch_(std::move(scratch)) {
         written_.disableWAL = true;
     }
 
@@ -140,7 +166,7 @@ public:
     }
 
     std::unique_ptr<RowCursor> cursor(std::string_view prefix) override {
-        return std::make_unique<RocksDbCursor>(*db_, prefix, name_);
+        return std::make_unique<RocksDbCursor>(*db_, prefix, name_, if_damaged());
     }
 
     Result<void> apply(std::span<const StateOp> changes, const CommitId& id) override {
@@ -187,11 +213,13 @@ private:
         return db_->GetIntProperty(property, &value) ? value : 0;
     }
     [[nodiscard]] Result<void> check(const rocksdb::Status& status) const {
-        return weir::state::check(status, name_);
+        return weir::state::check(status, name_, if_damaged());
     }
+    [[nodiscard]] std::string_view if_damaged() const { return scratch_ == nullptr ? kLost : kReadAnew; }
 
     const std::string name_;
     const std::string identity_;
+    const std::unique_ptr<ScratchFolder> scratch_;  // Ends after the database.
     rocksdb::WriteOptions written_;
     std::unique_ptr<rocksdb::DB> db_;
     CommitId applied_;
@@ -242,6 +270,28 @@ public:
         return std::unique_ptr<RowStore>(std::move(store));
     }
 
+    // What a process that was killed left of them.
+    Result<void> remove_scratch() {
+        const auto all = root_.subdirectory(kScratchFolder, false);
+        if (!all.ok()) return all.error().code == Code::kNotFound ? Result<void>() : all.error();
+        WEIR_ASSIGN(const auto names, (*all)->list());
+        for (const std::string& name : names) WEIR_TRY((*all)->remove_subdirectory(name));
+        return {};
+    }
+
+    Result<std::unique_ptr<RowStore>> make_scratch(const std::string& name, int32_t slot) override {
+        WEIR_ASSIGN(auto all, root_.subdirectory(kScratchFolder, true));
+        const std::string folder = folder_of(name, slot);
+        WEIR_ASSIGN(const auto own, all->subdirectory(folder, true));
+        auto store = std::make_unique<RocksDbStore>(
+            fmt::format("store '{}' of worker {} in {}", name, slot, own->path()), identity_,
+            std::make_unique<ScratchFolder>(std::move(all), folder));
+        rocksdb::Options options = options_;
+        options.avoid_flush_during_shutdown = true;
+        WEIR_TRY(store->open(options, own->path()));
+        return std::unique_ptr<RowStore>(std::move(store));
+    }
+
 private:
     Directory& root_;
     const std::string identity_;
@@ -252,7 +302,9 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<RowStores>> open_rocksdb_stores(Directory& root, std::string identity) {
-    return std::unique_ptr<RowStores>(std::make_unique<RocksDbStores>(root, std::move(identity)));
+    auto stores = std::make_unique<RocksDbStores>(root, std::move(identity));
+    WEIR_TRY(stores->remove_scratch());
+    return std::unique_ptr<RowStores>(std::move(stores));
 }
 
 }  // namespace weir::state

@@ -1,5 +1,6 @@
 // Row stores in RocksDB: one database per operator and shard, <state folder>/rocksdb/<shard>-<name>, without
-// a log of its own. Identity and the latest applied commit are a row of it, written with each batch.
+// a log of its own. Identity and the latest applied commit are a row of it, written with each batch. What a
+// start would not go on from is in <state folder>/scratch/<worker>-<name>.
 //
 // Memory:  a block cache of 32 MiB, in which indexes and filters count too, and about 16 MiB that are not
 //          written out yet, in all stores together; beside that a little per store.

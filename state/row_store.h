@@ -70,6 +70,10 @@ public:
     virtual ~RowStores() = default;
     // Opens that of an operator, or makes an empty one. kMismatch: it belongs to something else.
     [[nodiscard]] virtual Result<std::unique_ptr<RowStore>> open(const std::string& name, ShardId shard) = 0;
+    // An empty one of a worker, for rows that are read anew at each start: it is gone with its end, or with
+    // the next start.
+    [[nodiscard]] virtual Result<std::unique_ptr<RowStore>> make_scratch(const std::string& name,
+                                                                         int32_t slot) = 0;
 };
 
 // The first string that is greater than all those that begin with `prefix`; empty: there is none.

@@ -1,6 +1,7 @@
 // The state directory of a process: one process at a time, one MANIFEST, one directory per slot.
 //
-//   LOCK  MANIFEST  slot-<layout>-<slot>/{CURRENT, wal-<number>.seg, snap-<number>-<shard>.snap}  rocksdb/…
+//   LOCK  MANIFEST  slot-<layout>-<slot>/{CURRENT, wal-<number>.seg, snap-<number>-<shard>.snap}
+//   rocksdb/…  scratch/…             of row stores (rocksdb_stores.h)
 //
 //   dir = StateDirectory::open(…)          kFenced when another process uses it
 //   if (!dir.manifest())                   first start: dir.create(now)

@@ -66,6 +66,7 @@ void StoredRows::change(uint32_t table, std::string_view key, std::optional<std:
     auto at = changes_.find(key_);
     if (at == changes_.end()) at = changes_.emplace(key_, std::nullopt).first;
     at->second = value;
+    changed_bytes_ += key_.size() + (value ? value->size() : 0);
 }
 
 void StoredRows::erase_prefix(uint32_t table, std::string_view prefix) {
@@ -156,6 +157,7 @@ Result<void> StoredRows::apply(const CommitId& id) {
     WEIR_TRY(store_->apply(batch_, id));
     changes_.clear();
     erased_.clear();
+    changed_bytes_ = 0;
     return {};
 }
 

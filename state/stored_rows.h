@@ -79,6 +79,8 @@ public:
 
     // Everything until now belongs to committed epochs, `id` is the last of them. After kNoSpace again.
     [[nodiscard]] Result<void> apply(const CommitId& id);
+    // What the next apply() will write, about.
+    [[nodiscard]] size_t changed_bytes() const { return changed_bytes_; }
 
     [[nodiscard]] const StoredTables& tables() const { return tables_; }
     [[nodiscard]] RowStore& store() { return *store_; }
@@ -97,6 +99,7 @@ private:
     bool lacks_ = false;   // Of the epoch in replay, and …
     bool behind_ = false;  // … of the next one: the store has nothing.
     Changes changes_;
+    size_t changed_bytes_ = 0;
     std::set<std::string, std::less<>> erased_;  // Prefixes, none of which begins with another one, of what
                                                  // was erased before `changes_`.
     std::string key_;

@@ -162,6 +162,7 @@ public:
         state::DeltaWriter writer(delta);
         shard->take_delta(writer);
         deltas_.push_back(delta);
+        REQUIRE(globals_->apply_global_rows().ok());
         // A worker applies when it is known to be committed, so some epochs later.
         if (random_() % 2 == 0) apply_rows();
         progress_ = shard->progress();
@@ -260,6 +261,7 @@ private:
         shard.reset();
         const std::vector<int32_t> counts(plan->inputs.size(), 1);
         globals_ = std::make_unique<Shard>(*plan, kGlobalTables, global, counts, clock, counters);
+        REQUIRE(globals_->make_scratch_stores(&row_stores, 0).ok());
         shard = std::make_unique<Shard>(*plan, 0, partitions, counts, clock, counters, globals_.get());
         REQUIRE(shard->open_stores(stores == nullptr ? &row_stores : stores, CommitId{}, 1).ok());
         for (size_t i = 0; i < deltas_.size(); ++i)

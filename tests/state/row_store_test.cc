@@ -197,6 +197,34 @@ TEST_CASE("row store: replay begins after what the store holds") {
 
 #if WEIR_ROCKSDB
 
+// Goal: what every start reads anew leaves nothing behind, not even where a process was killed.
+TEST_CASE("rocksdb: a scratch store begins empty and is gone with its end") {
+    RocksDbFolder disk;
+    const auto folders = [&] {
+        return disk.root->subdirectory("scratch", false).value()->list().value();
+    };
+    auto stores = disk.stores();
+    {
+        StoredRows rows(stores->make_scratch("users", 3).value(), kTables, CommitId{});
+        std::mt19937_64 random(3);
+        Rows model = change_some(rows, {}, random, 500, kKeys);
+        rows.apply({}).value();
+        check_equal(rows, change_some(rows, model, random, 10, kKeys), kKeys);
+        CHECK(folders() == std::vector<std::string>{"3-users"});
+    }
+    CHECK(folders().empty());
+    {
+        StoredRows rows(stores->make_scratch("users", 3).value(), kTables, CommitId{});
+        check_equal(rows, {}, kKeys);
+    }
+    // Another worker's, of a process that was killed.
+    const auto all = disk.root->subdirectory("scratch", false).value();
+    const auto left = all->subdirectory("5-users", true).value();
+    REQUIRE(left->create("000001.sst").ok());
+    stores = disk.stores("another version of the pipeline");
+    CHECK(folders().empty());
+}
+
 // Goal: a table many times as large as what may be in memory is read and written, and its memory stays small.
 TEST_CASE("rocksdb: a table larger than memory") {
     RocksDbFolder disk;

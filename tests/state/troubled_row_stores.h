@@ -28,6 +28,10 @@ public:
         WEIR_ASSIGN(auto store, stores_.open(name, shard));
         return std::unique_ptr<RowStore>(std::make_unique<Store>(*this, std::move(store)));
     }
+    Result<std::unique_ptr<RowStore>> make_scratch(const std::string& name, int32_t slot) override {
+        WEIR_ASSIGN(auto store, stores_.make_scratch(name, slot));
+        return std::unique_ptr<RowStore>(std::make_unique<Store>(*this, std::move(store)));
+    }
 
 private:
     static Result<void> check(const std::optional<Code>& trouble) {

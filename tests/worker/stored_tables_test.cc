@@ -32,7 +32,7 @@ commit_interval: 100ms
 sources:
   orders: {topic: orders, keyed_by: k}
 tables:
-  users: {topic: users, state: {backend: rocksdb}}
+  users: {topic: users, GLOBAL state: {backend: rocksdb}}
   notes: {topic: notes, state: {backend: rocksdb}}
 streams:
   found:
@@ -71,10 +71,11 @@ private:
 // One process on its own disk.
 class Deployment {
 public:
-    explicit Deployment(std::string guarantee = "exactly_once")
+    explicit Deployment(std::string guarantee = "exactly_once", bool global = false)
         : clock(1'700'000'000'000), broker(clock), stores(std::make_unique<state::MemoryRowStores>()) {
         std::string text = kPipeline;
         text.replace(text.find("GUARANTEE"), 9, guarantee);
+        text.replace(text.find("GLOBAL"), 6, global ? "global: true," : "");
         auto loaded = config::load_text("sim.yaml", text, config::LoadOptions{});
         plan = processor::compile(loaded.pipeline, loaded.diagnostics);
         INFO(loaded.diagnostics.render("sim.yaml", loaded.source));
@@ -256,13 +257,13 @@ private:
 // Goal: kills and power cuts at any call of the disk, also while snapshots are made and in recoveries; each
 // store then holds the epochs that it flushed and any number of those since. Every order is answered once,
 // the versions of a row that orders meet never go back, the last ones meet the last, and the log does not
-// grow.
+// grow. So with one that every worker holds whole, which each start reads anew.
 TEST_CASE("worker: tables on disk change under load and power cuts at any call") {
     uint64_t snapshots = 0;
     uint64_t cuts = 0;
     for (uint64_t seed = 1; seed <= 40; ++seed) {
         CAPTURE(seed);
-        Deployment world;
+        Deployment world("exactly_once", seed % 4 == 0);
         world.random.seed(seed);
         std::mt19937_64 random(seed * 7919);
         Load load(world, seed);
@@ -358,9 +359,11 @@ TEST_CASE("worker: a table's store that the log cannot complete is refused") {
     CHECK(refused.error().message.find("new pipeline name") != std::string::npos);
 }
 
-// Goal: a full disk of the rows pauses reading between epochs, as a full log does; damage stops at once.
-TEST_CASE("worker: trouble with the disk of the rows") {
-    Deployment world;
+namespace {
+
+void check_trouble(bool global) {
+    CAPTURE(global);
+    Deployment world("exactly_once", global);
     state::TroubledRowStores trouble(*world.stores);
     Load load(world, 1);
     world.start(&trouble);
@@ -392,4 +395,80 @@ TEST_CASE("worker: trouble with the disk of the rows") {
     REQUIRE(stopped);
     CHECK(stopped->code == Code::kCorrupt);
     world.worker.reset();
+}
+
+}  // namespace
+
+// Goal: a full disk of the rows pauses reading between epochs, as a full log does; damage stops at once.
+TEST_CASE("worker: trouble with the disk of the rows") {
+    for (const bool global : {false, true}) check_trouble(global);
+}
+
+// Goal: a pipeline without state needs no log for a global table on disk, and a full disk pauses it, too.
+TEST_CASE("worker: a global table on disk beside no state") {
+    ManualClock clock(1'700'000'000'000);
+    connectors::MemoryBroker broker(clock);
+    auto loaded = config::load_text("p.yaml", R"(
+name: p
+kafka: {bootstrap.servers: none}
+sources: {orders: {topic: orders}}
+tables: {users: {topic: users, global: true, state: {backend: rocksdb}}}
+streams: {found: {from: orders, steps: [{lookup: {table: users, by: k}}, {map: {v: users.v}}], to: found}}
+)",
+                                    config::LoadOptions{});
+    const auto plan = processor::compile(loaded.pipeline, loaded.diagnostics);
+    REQUIRE(plan != nullptr);
+    CHECK_FALSE(plan->stateful);
+    for (const char* const topic : {"orders", "users", "found"}) broker.create_topic(topic, 2);
+    connectors::MemoryConnector connector(broker, "p", {"orders", "users"}, {"found"});
+    const auto put = [&](const std::string& topic, const std::string& key, const std::string& value) {
+        connectors::MemoryRecord record;
+        record.key = key;
+        record.value = value;
+        broker.append(topic, static_cast<int32_t>(key.size() % 2), record);
+    };
+    for (int i = 0; i < 3'000; ++i) put("users", std::to_string(i), R"({"v":)" + std::to_string(i) + "}");
+
+    state::MemoryRowStores rows;
+    state::TroubledRowStores trouble(rows);
+    trouble.applying = Code::kNoSpace;
+    std::unique_ptr<processor::Worker> worker;
+    const auto start = [&] {
+        processor::WorkerSettings settings;
+        settings.identity = {"p", 0, 0};
+        settings.shards = {0, 1};
+        settings.partition_counts = {2, 2};
+        settings.start_policies.resize(2);
+        settings.row_stores = &trouble;
+        worker = std::make_unique<processor::Worker>(settings, *plan, connector, nullptr,
+                                                     state::SlotOptions{}, clock);
+    };
+    const auto turn = [&](int times) {
+        for (int i = 0; i < times; ++i) {
+            REQUIRE(worker->step(0).ok());
+            clock.advance_ms(100);
+        }
+    };
+    const auto last = [&] {
+        std::string value;
+        for (int32_t partition = 0; partition < 2; ++partition)
+            for (const auto& record : broker.read("found", partition)) value = *record.value;
+        return value;
+    };
+    start();
+    put("orders", "o", R"({"k":"2999"})");
+    turn(30);
+    CHECK(worker->status().disk_full);
+    CHECK(last().empty());
+    trouble.applying.reset();
+    turn(30);
+    CHECK_FALSE(worker->status().disk_full);
+    CHECK(last() == R"({"v":2999})");
+
+    // Nothing of it is there after a restart but what is read anew.
+    put("users", "2999", R"({"v":"new"})");
+    start();
+    put("orders", "o", R"({"k":"2999"})");
+    turn(30);
+    CHECK(last() == R"({"v":"new"})");
 }
