@@ -39,12 +39,7 @@ Group& Group::make(char* memory, std::string_view key, uint64_t hash, size_t cel
     return *group;
 }
 
-void write_group(Group& group, int64_t prefix, const Accumulators& accumulators, AccumulatorStore& store,
-                 uint32_t table, state::DeltaWriter& out) {
-    std::string key;
-    std::string row;
-    append_prefix(prefix, key);
-    key.append(group.key());
+void append_row(Group& group, const Accumulators& accumulators, std::string& row) {
     const bool has_times = group.first != kNoTime;
     put_le<uint8_t>(row, kRowVersion);
     put_le<uint8_t>(row, static_cast<uint8_t>((group.changed ? kChanged : 0) | (has_times ? kHasTimes : 0)));
@@ -55,16 +50,32 @@ void write_group(Group& group, int64_t prefix, const Accumulators& accumulators,
         put_le<int64_t>(row, group.last);
     }
     accumulators.write(group.cells(), row);
-    out.put(table, key, row);
+}
+
+void write_parts(Group& group, int64_t prefix, const Accumulators& accumulators, AccumulatorStore& store,
+                 uint32_t table, state::DeltaWriter& out) {
     if (!accumulators.has_objects()) return;
+    std::string key;
+    append_prefix(prefix, key);
     accumulators.write_parts(group.cells(), store, false,
                              [&](size_t call, std::string_view part_key, std::string_view value) {
                                  key.resize(kPrefixBytes);
                                  put_bytes(key, group.key());
                                  put_varint(key, call);
                                  key.append(part_key);
-                                 out.put(table + 1, key, value);
+                                 out.put(table + kPartTable, key, value);
                              });
+}
+
+void write_group(Group& group, int64_t prefix, const Accumulators& accumulators, AccumulatorStore& store,
+                 uint32_t table, state::DeltaWriter& out) {
+    std::string key;
+    std::string row;
+    append_prefix(prefix, key);
+    key.append(group.key());
+    append_row(group, accumulators, row);
+    out.put(table, key, row);
+    write_parts(group, prefix, accumulators, store, table, out);
 }
 
 bool read_group(std::string_view row, const Accumulators& accumulators, AccumulatorStore& store,
@@ -107,10 +118,16 @@ void erase_group(int64_t prefix, std::string_view key, const Accumulators& accum
     append_prefix(prefix, row_key);
     row_key.append(key);
     out.erase(table, row_key);
+    erase_parts(prefix, key, accumulators, table, out);
+}
+
+void erase_parts(int64_t prefix, std::string_view key, const Accumulators& accumulators, uint32_t table,
+                 state::DeltaWriter& out) {
     if (!accumulators.has_objects()) return;
-    row_key.resize(kPrefixBytes);
-    put_bytes(row_key, key);
-    out.erase_prefix(table + 1, row_key);
+    std::string part_key;
+    append_prefix(prefix, part_key);
+    put_bytes(part_key, key);
+    out.erase_prefix(table + kPartTable, part_key);
 }
 
 void GroupTable::grow() {

@@ -59,6 +59,10 @@ void append_prefix(int64_t number, std::string& out);  // Sorts as the number do
 // Writes a group that changed, and its changed parts.
 void write_group(Group& group, int64_t prefix, const Accumulators& accumulators, AccumulatorStore& store,
                  uint32_t table, state::DeltaWriter& out);
+// The same in two, for owners whose rows have other keys.
+void append_row(Group& group, const Accumulators& accumulators, std::string& out);
+void write_parts(Group& group, int64_t prefix, const Accumulators& accumulators, AccumulatorStore& store,
+                 uint32_t table, state::DeltaWriter& out);
 // `group` is new. False when the bytes are not what write_group() writes.
 [[nodiscard]] bool read_group(std::string_view row, const Accumulators& accumulators, AccumulatorStore& store,
                               Group& group);
@@ -69,6 +73,8 @@ void write_group(Group& group, int64_t prefix, const Accumulators& accumulators,
                                   std::string_view& part_key);
 // Erases one group's row and parts, by its key behind the prefix.
 void erase_group(int64_t prefix, std::string_view key, const Accumulators& accumulators, uint32_t table,
+                 state::DeltaWriter& out);
+void erase_parts(int64_t prefix, std::string_view key, const Accumulators& accumulators, uint32_t table,
                  state::DeltaWriter& out);
 
 // A flat hash table of groups that are freed together.

@@ -15,22 +15,10 @@ constexpr size_t kPartOfLimit = 4;
 // The kinds of operators that keep their state in memory whatever the file says; empty: this one can be on
 // disk.
 std::string_view held_in_memory(const Stage& stage) {
-    using Kind = config::Window::Kind;
-    if (stage.limit > 0) return "";
     if (stage.join) {
         const config::Join& rule = stage.join->rule;
         if (rule.in_sessions()) return "a join in session windows";
         return rule.tells_per_window() ? "an outer join in hopping windows" : "";
-    }
-    if (stage.keeps_row_times) return "a dedupe with `keep: last`";
-    switch (stage.window.kind) {
-        case Kind::kTumbling:
-        case Kind::kHopping:
-        case Kind::kCumulate:
-        case Kind::kNone: return "";
-        case Kind::kSession: return "a step with session windows";
-        case Kind::kSliding: return "a step with sliding windows";
-        case Kind::kCount: return "a step with count windows";
     }
     return "";
 }

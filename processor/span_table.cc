@@ -40,7 +40,10 @@ Span& SpanTable::insert(std::string_view key, uint64_t hash, Span* previous) {
 }
 
 void SpanTable::remove(Span& span) {
-    if (span.stored) erased_.emplace_back(span.group.sequence, std::string(span.group.key()));
+    if (span.stored) {
+        erased_.emplace_back(span.group.sequence, std::string(span.group.key()));
+        changed_bytes_ += sizeof(erased_.back()) + span.group.key().size();
+    }
     const auto found = chains_.find(Key{span.group.key(), span.group.hash});
     Chain& chain = found->second;
     (span.previous != nullptr ? span.previous->next : chain.first) = span.next;
@@ -59,23 +62,42 @@ void SpanTable::remove(Span& span) {
     if (span.references == 0) free(span);
 }
 
-void SpanTable::sort() {
+void SpanTable::sort(Chain& chain) {
     std::vector<Span*> spans;
-    for (auto& [key, chain] : chains_) {
-        spans.clear();
-        for (Span* span = chain.first; span != nullptr; span = span->next) spans.push_back(span);
-        std::sort(spans.begin(), spans.end(), [](const Span* a, const Span* b) {
-            return std::pair(a->group.first, a->group.sequence) <
-                   std::pair(b->group.first, b->group.sequence);
-        });
-        chain = {};
-        for (Span* span : spans) {
-            span->previous = chain.last;
-            span->next = nullptr;
-            (chain.last != nullptr ? chain.last->next : chain.first) = span;
-            chain.last = span;
-        }
+    for (Span* span = chain.first; span != nullptr; span = span->next) spans.push_back(span);
+    std::sort(spans.begin(), spans.end(), [](const Span* a, const Span* b) {
+        return std::pair(a->group.first, a->group.sequence) < std::pair(b->group.first, b->group.sequence);
+    });
+    chain = {};
+    for (Span* span : spans) {
+        span->previous = chain.last;
+        span->next = nullptr;
+        (chain.last != nullptr ? chain.last->next : chain.first) = span;
+        chain.last = span;
     }
+}
+
+void SpanTable::sort(std::string_view key, uint64_t hash) {
+    const auto found = chains_.find(Key{key, hash});
+    if (found != chains_.end()) sort(found->second);
+}
+
+Span& SpanTable::insert_stored(std::string_view key, uint64_t hash, uint64_t sequence) {
+    const uint64_t next = next_sequence_;
+    Span& span = insert(key, hash, nullptr);
+    span.group.sequence = sequence;
+    span.stored = true;
+    next_sequence_ = std::max(next, sequence + 1);
+    return span;
+}
+
+void SpanTable::clear() {
+    WEIR_CHECK(dirty_.empty() && erased_.empty());
+    chains_ = decltype(chains_)();
+    free_.clear();
+    slab_ = Slab();
+    store_ = AccumulatorStore();
+    size_ = 0;
 }
 
 void SpanTable::free(Span& span) {
@@ -86,19 +108,14 @@ void SpanTable::free(Span& span) {
 }
 
 void SpanTable::write_changes(uint32_t table, state::DeltaWriter& out) {
-    for (const auto& [sequence, key] : erased_)
-        erase_group(static_cast<int64_t>(sequence), key, accumulators_, table, out);
-    erased_.clear();
-    for (Span* span : dirty_) {
-        if (!span->dead) {
-            span->group.dirty = false;
-            write_group(span->group, static_cast<int64_t>(span->group.sequence), accumulators_, store_, table,
+    take_changes(
+        [&](uint64_t sequence, std::string_view key) {
+            erase_group(static_cast<int64_t>(sequence), key, accumulators_, table, out);
+        },
+        [&](Span& span) {
+            write_group(span.group, static_cast<int64_t>(span.group.sequence), accumulators_, store_, table,
                         out);
-            span->stored = true;
-        }
-        drop(*span);
-    }
-    dirty_.clear();
+        });
 }
 
 void SpanTable::find_known() {
@@ -109,13 +126,7 @@ Span& SpanTable::restored(std::string_view key, std::string_view group_key) {
     find_known();
     const auto sequence = static_cast<uint64_t>(read_prefix(key));
     Span*& span = by_sequence_[sequence];
-    if (span == nullptr) {
-        const uint64_t next = next_sequence_;
-        span = &insert(group_key, hash_group_key(group_key), nullptr);
-        span->group.sequence = sequence;
-        next_sequence_ = std::max(next, sequence + 1);
-    }
-    span->stored = true;
+    if (span == nullptr) span = &insert_stored(group_key, hash_group_key(group_key), sequence);
     restoring_ = true;
     return *span;
 }
@@ -148,7 +159,7 @@ bool SpanTable::finish_restoring() {
     if (!restoring_) return false;
     restoring_ = false;
     by_sequence_.clear();
-    sort();
+    for (auto& [key, chain] : chains_) sort(chain);
     return true;
 }
 

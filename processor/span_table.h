@@ -60,11 +60,18 @@ public:
     void touch(Span& span) {
         if (span.group.dirty) return;
         span.group.dirty = true;
+        changed_bytes_ += Group::bytes(span.group.cell_count, span.group.key());
         dirty_.push_back(&span);
         hold(span);
     }
+    // About what the next two calls will write.
+    [[nodiscard]] size_t changed_bytes() const { return changed_bytes_; }
     // `table`: of the groups.
     void write_changes(uint32_t table, state::DeltaWriter& out);
+    // The same for owners with a stored form of their own: erase(sequence, key) of stored spans that are
+    // gone, then write(span) of those that changed.
+    template <class Erase, class Write>
+    void take_changes(const Erase& erase, const Write& write);
 
     // --- Restoring, before anything else. Keys are stored ones, so they begin with a prefix ---
 
@@ -74,6 +81,16 @@ public:
     void restore_erased(std::string_view key);
     // Puts the chains in order; false: nothing was restored.
     [[nodiscard]] bool finish_restoring();
+
+    // --- On disk (stored_spans.h), where a chain comes and goes at any time ---
+
+    // A stored span, whose group is still to be read, and then its chain to be put in order.
+    [[nodiscard]] Span& insert_stored(std::string_view key, uint64_t hash, uint64_t sequence);
+    void sort(std::string_view key, uint64_t hash);
+    // Forgets all spans, of which nothing is unwritten and to which nobody refers any more.
+    void clear();
+    [[nodiscard]] uint64_t next_sequence() const { return next_sequence_; }
+    void set_next_sequence(uint64_t next) { next_sequence_ = next; }
 
     [[nodiscard]] AccumulatorStore& store() { return store_; }
     template <class Use>
@@ -101,7 +118,7 @@ private:
     // The span of a stored key, made when it is new.
     [[nodiscard]] Span& restored(std::string_view key, std::string_view group_key);
     void find_known();
-    void sort();
+    static void sort(Chain& chain);
 
     const Accumulators& accumulators_;
     absl::flat_hash_map<Key, Chain, Hash> chains_;
@@ -112,8 +129,25 @@ private:
     uint64_t next_sequence_ = 0;
     std::vector<Span*> dirty_;                              // Since the last epoch.
     std::vector<std::pair<uint64_t, std::string>> erased_;  // Stored spans removed in this epoch.
+    size_t changed_bytes_ = 0;
     bool restoring_ = false;
     absl::flat_hash_map<uint64_t, Span*> by_sequence_;  // While restoring.
 };
+
+template <class Erase, class Write>
+void SpanTable::take_changes(const Erase& erase, const Write& write) {
+    for (const auto& [sequence, key] : erased_) erase(sequence, std::string_view(key));
+    erased_.clear();
+    for (Span* span : dirty_) {
+        if (!span->dead) {
+            span->group.dirty = false;
+            write(*span);
+            span->stored = true;
+        }
+        drop(*span);
+    }
+    dirty_.clear();
+    changed_bytes_ = 0;
+}
 
 }  // namespace weir::processor

@@ -107,7 +107,7 @@ bool SpanWindows::is_late_alone(EventTime time, EventTime watermark) const {
 
 Span* SpanWindows::place_session(std::string_view key, uint64_t hash, EventTime time, EventTime watermark) {
     // The session that begins at or before the record, and the one after it.
-    Span* before = spans_.chain(key, hash).last;
+    Span* before = chain(key, hash).last;
     Span* after = nullptr;
     while (before != nullptr && before->group.first > time) {
         after = before;
@@ -159,7 +159,7 @@ Span* SpanWindows::place_session(std::string_view key, uint64_t hash, EventTime 
 }
 
 Span& SpanWindows::place_sliding(std::string_view key, uint64_t hash, EventTime time, EventTime watermark) {
-    Span* span = spans_.chain(key, hash).last;
+    Span* span = chain(key, hash).last;
     while (span != nullptr && span->group.first > time) span = span->previous;
     if (span == nullptr || span->group.first != time) {
         span = &make(key, hash, span, time);
@@ -175,7 +175,7 @@ Span& SpanWindows::place_sliding(std::string_view key, uint64_t hash, EventTime 
 }
 
 Span& SpanWindows::place_count(std::string_view key, uint64_t hash, EventTime time) {
-    Span* span = spans_.chain(key, hash).last;
+    Span* span = chain(key, hash).last;
     if (span != nullptr && kind_ == Kind::kCount && span->group.records == stage_.window.count) {
         settler_.settle();  // Completes it.
         span = nullptr;
@@ -189,7 +189,7 @@ Span& SpanWindows::place_count(std::string_view key, uint64_t hash, EventTime ti
 void SpanWindows::settled() {
     for (Span* span : complete_) {
         results_.because(Reason::kCount, now_);
-        add(*span);
+        add(*span, spans_.store());
         results_.forget(static_cast<int64_t>(span->group.sequence), span->group.key());
         ++closed_;
         remove(*span);
@@ -221,8 +221,10 @@ bool SpanWindows::has_changed() {
     return !changed_.empty();
 }
 
+void SpanWindows::take_up_due(EventTime) { prepare(); }
+
 void SpanWindows::advance(EventTime now, Reason reason) {
-    while (next_due() <= now && !heap_.empty()) {
+    for (take_up_due(now); !heap_.empty() && heap_.front().at <= now; take_up_due(now)) {
         const Due due = heap_.front();
         std::pop_heap(heap_.begin(), heap_.end());
         heap_.pop_back();
@@ -236,7 +238,7 @@ void SpanWindows::advance(EventTime now, Reason reason) {
             if (fires() && !span.fired && fires_at(span) <= due.at) {
                 span.fired = true;
                 results_.because(reason, now);
-                add(span);
+                add(span, spans_.store());
             }
             if (!span.closed && closes_at(span) <= due.at) close(span);
         }
@@ -255,7 +257,7 @@ void SpanWindows::close(Span& span) {
     span.closed = true;
     if (span.group.changed && emit_ != EmitKind::kEvery) {
         because_changed();
-        add(span);
+        add(span, spans_.store());
     }
     if (span.group.changed) spans_.touch(span);
     span.group.changed = false;
@@ -272,7 +274,7 @@ void SpanWindows::show_changed() {
     for (Span* span : changed_) {
         const bool ripe = emit_ != EmitKind::kOnWatermark || span->fired;
         if (!span->dead && span->group.changed && ripe) {
-            add(*span);
+            add(*span, spans_.store());
             spans_.touch(*span);
         }
         if (!span->dead) span->group.changed = false;
@@ -281,7 +283,7 @@ void SpanWindows::show_changed() {
     changed_.clear();
 }
 
-void SpanWindows::add(Span& span) {
+void SpanWindows::add(Span& span, const AccumulatorStore& store) {
     Group& group = span.group;
     WindowResult result;
     result.key = group.key();
@@ -292,7 +294,7 @@ void SpanWindows::add(Span& span) {
     result.time = kind_ == Kind::kSession ? result.end - 1 : group.last;
     result.meta.records = group.records;
     if (kind_ != Kind::kSliding) {
-        results_.add(static_cast<int64_t>(group.sequence), result, group.cells(), spans_.store());
+        results_.add(static_cast<int64_t>(group.sequence), result, group.cells(), store);
         return;
     }
     result.start = group.first + 1 - stage_.window.size_ms;
@@ -300,7 +302,7 @@ void SpanWindows::add(Span& span) {
     Span* from = &span;
     while (from->previous != nullptr && from->previous->group.first >= result.start) from = from->previous;
     for (; from != span.next; from = from->next) {
-        accumulators_.merge(merged_.data(), merged_store_, from->group.cells(), spans_.store());
+        accumulators_.merge(merged_.data(), merged_store_, from->group.cells(), store);
         result.meta.records += from->group.records;
     }
     results_.add(static_cast<int64_t>(group.sequence), result, merged_.data(), merged_store_);
@@ -326,7 +328,7 @@ OpenWindow SpanWindows::describe(Span& span) const {
 }
 
 std::optional<OpenWindow> SpanWindows::next_window() {
-    while (next_due() != kEndOfTime) {
+    for (take_up_due(kEndOfTime); !heap_.empty(); take_up_due(kEndOfTime)) {
         const Due due = heap_.front();
         if (!due.span->dead && due.at == due.span->scheduled && due_at(*due.span) <= due.at)
             return describe(*due.span);
@@ -341,7 +343,10 @@ std::optional<OpenWindow> SpanWindows::next_window() {
 
 void SpanWindows::append_open(std::string_view key, std::vector<OpenWindow>& out) {
     prepare();
-    const SpanTable::Chain chain = spans_.chain(key, hash_group_key(key));
+    append_open(spans_.chain(key, hash_group_key(key)), out);
+}
+
+void SpanWindows::append_open(const SpanTable::Chain& chain, std::vector<OpenWindow>& out) const {
     for (Span* span = chain.first; span != nullptr && out.size() < kMostOpenWindows; span = span->next)
         if (!span->closed) out.push_back(describe(*span));
 }

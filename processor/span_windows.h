@@ -20,7 +20,7 @@
 
 namespace weir::processor {
 
-class SpanWindows final : public Windows {
+class SpanWindows : public Windows {
 public:
     SpanWindows(const Stage& stage, Accumulators& accumulators, WindowListener& results, Settler& settler);
 
@@ -53,7 +53,7 @@ public:
     }
     void restore_erased(std::string_view key) override { spans_.restore_erased(key); }
 
-private:
+protected:
     using Kind = config::Window::Kind;
 
     struct Due {
@@ -65,6 +65,13 @@ private:
             return std::pair(at, sequence) > std::pair(other.at, other.sequence);
         }
     };
+
+    // All spans of a key.
+    [[nodiscard]] virtual SpanTable::Chain chain(std::string_view key, uint64_t hash) {
+        return spans_.chain(key, hash);
+    }
+    // Sees to it that what is due first, if it is until then, is in the heap.
+    virtual void take_up_due(EventTime until);
 
     Span& make(std::string_view key, uint64_t hash, Span* previous, EventTime time);
     [[nodiscard]] Span* place_session(std::string_view key, uint64_t hash, EventTime time,
@@ -86,9 +93,11 @@ private:
     void settle_flags(Span& span, EventTime watermark) const;
     void close(Span& span);
     void change(Span& span);
-    void add(Span& span);
+    // `store`: of the spans of its chain.
+    void add(Span& span, const AccumulatorStore& store);
     void remove(Span& span);
     [[nodiscard]] OpenWindow describe(Span& span) const;
+    void append_open(const SpanTable::Chain& chain, std::vector<OpenWindow>& out) const;
     // Takes up what was restored.
     void prepare();
 

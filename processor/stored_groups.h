@@ -56,7 +56,9 @@ public:
     // nullopt: there is none. The view lasts until the next call.
     [[nodiscard]] std::optional<std::string_view> find(uint32_t table, std::string_view key);
     [[nodiscard]] std::optional<std::string_view> find(uint32_t table, int64_t prefix, std::string_view key);
-    [[nodiscard]] Cursor scan(uint32_t table, std::string_view prefix) { return rows_->scan(table, prefix); }
+    [[nodiscard]] Cursor scan(uint32_t table, std::string_view prefix, std::string_view from = {}) {
+        return rows_->scan(table, prefix, from);
+    }
     // False: there are no more.
     [[nodiscard]] bool next(Cursor& cursor);
 

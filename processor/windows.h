@@ -8,7 +8,8 @@
 //             in order of their windows' ends.
 //   show      results of groups that changed since they were last shown.
 //
-// On disk (stored_windows.h) the groups are rows of the shard's store, and memory is a cache of them.
+// On disk (stored_windows.h, stored_spans.h) the groups are rows of the shard's store, and memory is a cache
+// of them.
 //
 // What is shown goes to a WindowListener, an aggregate's Results. The caller advances to the watermark before
 // a record before it places the record, so nothing here depends on how records are cut into batches.

@@ -225,6 +225,16 @@ public:
         return entries.size();
     }
 
+    // How many rows of a table the last epoch put whose keys begin with `prefix`.
+    [[nodiscard]] size_t last_puts(uint32_t table, std::string_view prefix) const {
+        size_t count = 0;
+        state::DeltaReader reader(deltas_.back());
+        state::StateOp op;
+        while (reader.next(op))
+            count += op.kind == state::StateOp::Kind::kPut && op.table == table && op.key.starts_with(prefix);
+        return count;
+    }
+
     [[nodiscard]] std::vector<std::string> lines() const {
         std::vector<std::string> result;
         for (const Output& output : sink.outputs) result.push_back(output.line());

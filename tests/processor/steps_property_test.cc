@@ -163,7 +163,9 @@ TEST_CASE("dedupe that keeps the last against a naive model") {
             latest = event.json();
         }
         for (const auto& [key, period] : open) kept.push_back(period.second);
-        const auto world = run(input, "dedupe: {by: k, keep: last, within: " + ms(input.size_ms) + "}", draw);
+        const std::string state = round % 2 == 0 ? "" : ", state: {backend: rocksdb}";
+        const auto world =
+            run(input, "dedupe: {by: k, keep: last, within: " + ms(input.size_ms) + state + "}", draw);
         CHECK(sorted(values(*world, "out")) == sorted(kept));
         CHECK(values(*world, "late").empty());
     }
@@ -222,10 +224,12 @@ TEST_CASE("sessions with a greatest length lose no record") {
         CAPTURE(round);
         const Case input = draw.draw_case(false);
         const int64_t longest = input.size_ms + draw(0, 2 * input.size_ms);
+        const std::string state = round % 2 == 0 ? "" : ", state: {backend: rocksdb}";
         const auto world =
             run(input,
                 "aggregate: {by: k, window: {session: " + ms(input.size_ms) + ", max: " + ms(longest) +
-                    ", grace: " + ms(input.grace_ms) + "}, fields: {n: count(*), long: max(t) - min(t)}}",
+                    ", grace: " + ms(input.grace_ms) + "}" + state +
+                    ", fields: {n: count(*), long: max(t) - min(t)}}",
                 draw);
         int64_t records = 0;
         for (const Output& output : world->sink.outputs) {

@@ -282,9 +282,7 @@ TEST_CASE("windows against a naive model") {
         if (input.kind == "cumulate") input.size_ms = input.step_ms * draw(1, 5);
         if (input.kind == "session") input.size_ms = draw(20, 400);
         input.count = draw(1, 7);
-        const bool made_by_records =
-            input.kind == "session" || input.kind == "sliding" || input.kind == "count";
-        input.on_disk = !made_by_records && draw(0, 1) == 0;
+        input.on_disk = draw(0, 1) == 0;
         CAPTURE(round);
         CAPTURE(input.on_disk);
         CAPTURE(input.kind);
