@@ -17,30 +17,14 @@ constexpr int64_t kPanesOnDisk = 4;
 constexpr int64_t kNarrowestMs = 2'000;
 constexpr int64_t kWidestMs = int64_t{1} << 31;
 constexpr EventTime kOrigin = 1'767'225'600'000;  // 2026-01-01, in the middle of the times that are taken.
-constexpr size_t kFirstSlots = 16;
 constexpr size_t kFirstBlock = 1 << 10;
 constexpr size_t kLargestBlock = 64 << 10;
-constexpr size_t kNear = 1'024;
 constexpr size_t kPieceBytes = 16 << 10;
 constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
 
-int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
-
 constexpr uint8_t kLongVarint = 0x80;  // From here on a varint has more than one byte.
 
-// Most keys are a number: nine bytes, for which a call costs more than the comparison.
-bool same(std::string_view a, std::string_view b) {
-    if (a.size() != b.size()) return false;
-    if (a.size() < sizeof(uint64_t) || a.size() > 2 * sizeof(uint64_t)) return a == b;
-    const auto differ = [&](size_t at) {
-        uint64_t left = 0;
-        uint64_t right = 0;
-        std::memcpy(&left, a.data() + at, sizeof(left));
-        std::memcpy(&right, b.data() + at, sizeof(right));
-        return left ^ right;
-    };
-    return (differ(0) | differ(a.size() - sizeof(uint64_t))) == 0;
-}
+int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 
 }  // namespace
 
@@ -81,103 +65,77 @@ int32_t JoinBuffer::number_of(EventTime time) const {
 
 EventTime JoinBuffer::start_of(int32_t number) const { return (number + origin_) * width_ms_; }
 
-size_t JoinBuffer::row_bytes(size_t size) const {
+uint32_t JoinBuffer::row_bytes(size_t size) const {
     const size_t all = sizeof(Row) + size + (per_window() ? sizeof(Open) : 0);
-    return (all + alignof(Row) - 1) / alignof(Row) * alignof(Row);
+    return static_cast<uint32_t>((all + alignof(Row) - 1) / alignof(Row) * alignof(Row));
 }
 
-const JoinBuffer::Slot* JoinBuffer::find_slot(std::string_view key, uint64_t hash) const {
-    if (slots_.empty()) return nullptr;
-    const size_t mask = slots_.size() - 1;
-    const auto tag = static_cast<uint32_t>(hash >> 32);
-    for (size_t at = hash & mask; slots_[at].head != nullptr; at = (at + 1) & mask) {
-        const Slot& slot = slots_[at];
-        if (slot.hash == tag && exists(slot.pane) && same(slot.head->key(), key)) return &slot;
-    }
-    return nullptr;
-}
-
-void JoinBuffer::find(std::string_view key, uint64_t hash, EventTime first, EventTime last,
-                      std::vector<Found>& out) {
-    const Slot* const slot = find_slot(key, hash);
-    if (slot == nullptr) return;
-    const size_t before = out.size();
-    int32_t pane = slot->pane;
-    Row* row = slot->head;
-    if (start_of(pane) > last) row = seek(*slot, last, pane);
-    while (row != nullptr && exists(pane)) {
-        const EventTime start = start_of(pane);
-        if (start + width_ms_ <= first) break;
-        const EventTime time = start + row->after_start;
-        if (time >= first && time <= last) out.push_back({row, time});
-        pane = row->next_pane;
-        row = row->next;
-    }
-    if (out.size() - before < 2) return;
-    const auto begin = out.begin() + static_cast<ptrdiff_t>(before);
-    std::sort(begin, out.end(), [](const Found& a, const Found& b) {
-        return a.time != b.time ? a.time < b.time : a.row->sequence < b.row->sequence;
-    });
-}
-
-// Where this side has been read ahead, most rows of a key are later than what is searched for, and many
-// searches begin at the same one.
-JoinBuffer::Row* JoinBuffer::seek(const Slot& slot, EventTime last, int32_t& pane) {
-    if (near_.empty()) near_.resize(kNear);
-    Near& known = near(slot);
-    if (known.slot == &slot && exists(known.pane) && last < known.until && start_of(known.pane) <= last) {
-        pane = known.pane;
-        return known.row;
-    }
-    Row* row = slot.head;
-    EventTime until = kEndOfTime;
-    pane = slot.pane;
-    while (start_of(pane) > last && row->next != nullptr && exists(row->next_pane)) {
-        until = start_of(pane);
-        pane = row->next_pane;
-        row = row->next;
-    }
-    known = {&slot, row, until, pane};
-    return row;
-}
-
-void JoinBuffer::prefetch(std::span<const uint64_t> hashes, size_t at) const {
-    constexpr size_t kRowsAhead = 8;
-    constexpr size_t kSlotsAhead = 16;  // A slot says where the row is.
-    if (slots_.empty()) return;
-    const size_t mask = slots_.size() - 1;
-    if (at + kSlotsAhead < hashes.size()) __builtin_prefetch(&slots_[hashes[at + kSlotsAhead] & mask]);
-    if (at + kRowsAhead < hashes.size()) __builtin_prefetch(slots_[hashes[at + kRowsAhead] & mask].head);
+JoinBuffer::Row* JoinBuffer::row_in(const Block& block, Ref row) {
+    constexpr Ref kPlaces = (Ref{1} << kPlaceBits) - 1;
+    return std::launder(reinterpret_cast<Row*>(block.memory.get() + (row & kPlaces) * alignof(Row)));
 }
 
 JoinBuffer::Pane& JoinBuffer::pane_of(EventTime time) {
     if (latest_ == nullptr || time < latest_start_ || time >= latest_start_ + width_ms_) {
-        latest_number_ = number_of(time);
-        latest_start_ = start_of(latest_number_);
-        latest_ = &panes_[latest_number_];
+        const int32_t number = number_of(time);
+        latest_start_ = start_of(number);
+        latest_ = &panes_[number];
     }
     return *latest_;
 }
 
-JoinBuffer::Row& JoinBuffer::add_row(Pane& pane, size_t size) {
-    const size_t bytes = row_bytes(size);
-    if (pane.blocks.empty() || pane.blocks.back().size - pane.blocks.back().used < bytes) {
-        const size_t usual =
-            pane.blocks.empty() ? kFirstBlock : std::min(pane.blocks.back().size / 4 * 5, kLargestBlock);
-        Block& block = pane.blocks.emplace_back();
-        block.size = std::max(usual, bytes);
-        block.memory = std::make_unique_for_overwrite<char[]>(block.size);
-    }
-    Block& block = pane.blocks.back();
+// `pane` is the latest one.
+JoinBuffer::Ref JoinBuffer::add_row(Pane& pane, size_t size) {
+    const uint32_t bytes = row_bytes(size);
+    if (pane.blocks.empty() || block(pane.blocks.back()).size - block(pane.blocks.back()).used < bytes)
+        add_block(pane, bytes);
+    const uint32_t number = pane.blocks.back();
+    Block& block = blocks_[number - first_block_];
     auto* const row = new (block.memory.get() + block.used) Row;
+    const Ref ref = number << kPlaceBits | static_cast<Ref>(block.used / alignof(Row));
     block.used += bytes;
     row->size = static_cast<uint32_t>(size);
     row->sequence = pane.rows++;
     ++rows_;
-    return *row;
+    return ref;
 }
 
-JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, size_t& at) const {
+void JoinBuffer::add_block(Pane& pane, size_t bytes) {
+    if (first_block_ + blocks_.size() == kEndOfBlocks) number_blocks_anew();
+    const size_t usual = pane.blocks.empty()
+                             ? kFirstBlock
+                             : std::min<size_t>(block(pane.blocks.back()).size / 4 * 5, kLargestBlock);
+    const size_t size = std::max(usual, bytes);
+    pane.blocks.push_back(first_block_ + static_cast<uint32_t>(blocks_.size()));
+    blocks_.push_back(
+        {std::make_unique_for_overwrite<char[]>(size), latest_start_, static_cast<uint32_t>(size), 0});
+}
+
+void JoinBuffer::forget_freed_blocks() {
+    const auto held = std::find_if(blocks_.begin(), blocks_.end(),
+                                   [](const Block& block) { return block.memory != nullptr; });
+    const auto freed = static_cast<size_t>(held - blocks_.begin());
+    if (2 * freed < blocks_.size()) return;
+    blocks_.erase(blocks_.begin(), held);
+    first_block_ += static_cast<uint32_t>(freed);
+}
+
+// Nothing may refer to a number that is given again.
+void JoinBuffer::number_blocks_anew() {
+    std::vector<Block> held;
+    for (auto& [number, pane] : panes_) {
+        for (uint32_t& block : pane.blocks) {
+            held.push_back(std::move(blocks_[block - first_block_]));
+            block = static_cast<uint32_t>(held.size());
+        }
+    }
+    blocks_ = std::move(held);
+    first_block_ = 1;
+    WEIR_CHECK(blocks_.size() < kEndOfBlocks / 2, "one side of a join has more than 8 GiB in one partition");
+    relink();
+}
+
+JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, uint32_t& at) const {
     if (at == block.used) return nullptr;
     auto* const row = std::launder(reinterpret_cast<Row*>(block.memory.get() + at));
     at += row_bytes(row->encoded().size());
@@ -201,73 +159,16 @@ void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std
     Pane& pane = pane_of(time);
     const size_t size = encoded_size(key, values);
     WEIR_CHECK(size < Row::kMatched, "a record of a join is too large");
-    Row& row = add_row(pane, size);
+    const Ref added = add_row(pane, size);
+    Row& row = *row_at(added);
     encode(key, values, row);
     row.after_start = static_cast<uint32_t>(time - latest_start_);
     if (matched) row.size |= Row::kMatched;
-    if (!key.empty()) link(row, latest_number_, hash);
+    if (!key.empty()) link(added, hash);
     if (pane.telling && !matched) push_waiting(pane, row);
     if (!per_window()) return;
     set_open(row, open);
     if (leaving_started_) push_next_window({&row, time});
-}
-
-void JoinBuffer::link(Row& row, int32_t pane, uint64_t hash) {
-    if (4 * (used_slots_ + 1) > 3 * slots_.size()) make_room();
-    const std::string_view key = row.key();
-    const size_t mask = slots_.size() - 1;
-    const auto tag = static_cast<uint32_t>(hash >> 32);
-    Slot* unused = nullptr;
-    size_t at = hash & mask;
-    for (; slots_[at].head != nullptr; at = (at + 1) & mask) {
-        Slot& slot = slots_[at];
-        if (!exists(slot.pane)) {
-            if (unused == nullptr) unused = &slot;
-            continue;
-        }
-        if (slot.hash != tag || !same(slot.head->key(), key)) continue;
-        if (!near_.empty()) near(slot) = {};
-        // Newer panes before older ones, so that the end of what exists is the end of the list.
-        if (pane >= slot.pane) {
-            row.next = slot.head;
-            row.next_pane = slot.pane;
-            slot.head = &row;
-            slot.pane = pane;
-            return;
-        }
-        Row* before = slot.head;
-        while (before->next != nullptr && exists(before->next_pane) && before->next_pane > pane)
-            before = before->next;
-        row.next = before->next;
-        row.next_pane = before->next_pane;
-        before->next = &row;
-        before->next_pane = pane;
-        return;
-    }
-    if (unused == nullptr) {
-        unused = &slots_[at];
-        ++used_slots_;
-    }
-    *unused = {&row, tag, pane};
-}
-
-// Leaves out the keys whose panes are gone; grows when that is not enough.
-void JoinBuffer::make_room() {
-    size_t live = 0;
-    for (const Slot& slot : slots_)
-        if (slot.head != nullptr && exists(slot.pane)) ++live;
-    size_t size = std::max(kFirstSlots, slots_.size());
-    if (2 * (live + 1) > size) size *= 2;
-    while (size > kFirstSlots && 8 * (live + 1) < size) size /= 2;
-    const std::vector<Slot> before = std::exchange(slots_, std::vector<Slot>(size));
-    std::fill(near_.begin(), near_.end(), Near{});
-    for (const Slot& slot : before) {
-        if (slot.head == nullptr || !exists(slot.pane)) continue;
-        size_t at = hash_group_key(slot.head->key()) & (size - 1);
-        while (slots_[at].head != nullptr) at = (at + 1) & (size - 1);
-        slots_[at] = slot;
-    }
-    used_slots_ = live;
 }
 
 void JoinBuffer::mark_matched(const Found& found, WindowGrid::Cell first, WindowGrid::Cell last) {
@@ -308,9 +209,9 @@ JoinBuffer::Row* JoinBuffer::pop_waiting(Pane& pane) {
 void JoinBuffer::start_telling(Pane& pane, EventTime start) const {
     if (pane.telling) return;
     pane.telling = true;
-    for (const Block& block : pane.blocks) {
-        size_t at = 0;
-        while (Row* const row = next_in_block(block, at))
+    for (const uint32_t number : pane.blocks) {
+        uint32_t at = 0;
+        while (Row* const row = next_in_block(block(number), at))
             if (!row->matched() && start + row->after_start >= told_before_) push_waiting(pane, *row);
     }
 }
@@ -379,6 +280,8 @@ JoinBuffer::Pane* JoinBuffer::find_waiting(EventTime bound, EventTime& time) {
 JoinBuffer::Panes::iterator JoinBuffer::drop(Panes::iterator pane) {
     rows_ -= pane->second.rows;
     latest_ = nullptr;
+    for (const uint32_t number : pane->second.blocks) free_block(number);
+    forget_freed_blocks();
     return panes_.erase(pane);
 }
 
@@ -392,9 +295,8 @@ uint64_t JoinBuffer::free(EventTime bound) {
         pane = drop(pane);
     }
     if (stored_ != nullptr) look_at_evicted();
-    const EventTime limited = std::clamp(bound, kFirstTime, kEndTime);
-    oldest_ = std::max(oldest_, number_of(limited));
-    std::erase_if(marked_, [&](const Found& found) { return !exists(number_of(found.time)); });
+    const EventTime oldest = panes_.empty() ? kEndOfTime : start_of(panes_.begin()->first);
+    std::erase_if(marked_, [&](const Found& found) { return found.time < oldest; });
     return before - rows_;
 }
 
@@ -402,9 +304,9 @@ uint64_t JoinBuffer::count_rows() const {
     uint64_t count = 0;
     for (const auto& [number, pane] : panes_) {
         count += pane.evicted;
-        for (const Block& block : pane.blocks) {
-            size_t at = 0;
-            while (next_in_block(block, at) != nullptr) ++count;
+        for (const uint32_t number_of_block : pane.blocks) {
+            uint32_t at = 0;
+            while (next_in_block(block(number_of_block), at) != nullptr) ++count;
         }
     }
     return count;
@@ -412,12 +314,11 @@ uint64_t JoinBuffer::count_rows() const {
 
 size_t JoinBuffer::bytes() const {
     size_t total = slots_.capacity() * sizeof(Slot) + near_.capacity() * sizeof(Near) +
-                   leaving_.capacity() * sizeof(Leaving);
-    for (const auto& [number, pane] : panes_) {
-        total += sizeof(Panes::value_type) + pane.blocks.capacity() * sizeof(Block) +
+                   leaving_.capacity() * sizeof(Leaving) + blocks_.capacity() * sizeof(Block);
+    for (const Block& block : blocks_) total += block.size;
+    for (const auto& [number, pane] : panes_)
+        total += sizeof(Panes::value_type) + pane.blocks.capacity() * sizeof(uint32_t) +
                  pane.waiting.capacity() * sizeof(Waiting) + pane.restored.capacity() * sizeof(Row*);
-        for (const Block& block : pane.blocks) total += block.size;
-    }
     if (stored_ != nullptr) total += stored_->marked.size() * kMarkedBytes;
     return total;
 }
@@ -473,8 +374,8 @@ void JoinBuffer::write_new_rows(EventTime start, Pane& pane, state::DeltaWriter&
         piece.clear();
     };
     for (; pane.written_block < pane.blocks.size(); ++pane.written_block, pane.written_used = 0) {
-        const Block& block = pane.blocks[pane.written_block];
-        while (const Row* const row = next_in_block(block, pane.written_used)) {
+        const Block& written = block(pane.blocks[pane.written_block]);
+        while (const Row* const row = next_in_block(written, pane.written_used)) {
             if (piece.size() >= kPieceBytes) {
                 write();
                 pane.written_rows = row->sequence;
@@ -503,7 +404,7 @@ bool JoinBuffer::restore(bool partner_table, std::string_view key, std::string_v
     while (!in.done())
         if (!restore_record(number, pane, in, good)) return false;
     pane.written_block = pane.blocks.size() - 1;
-    pane.written_used = pane.blocks.back().used;
+    pane.written_used = block(pane.blocks.back()).used;
     pane.written_rows = pane.rows;
     return true;
 }
@@ -524,9 +425,9 @@ bool JoinBuffer::restore_record(int32_t number, Pane& pane, ByteReader& in,
     const std::string_view values = row_in.take(row_in.remaining());
     if (!good(values)) return false;
     insert(key, hash_group_key(key), time, values, (flags & kFoundPartner) != 0, open);
-    const Block& block = pane.blocks.back();
+    const Block& last = block(pane.blocks.back());
     pane.restored.push_back(
-        std::launder(reinterpret_cast<Row*>(block.memory.get() + block.used - row_bytes(row.size()))));
+        std::launder(reinterpret_cast<Row*>(last.memory.get() + last.used - row_bytes(row.size()))));
     return true;
 }
 
@@ -545,9 +446,7 @@ bool JoinBuffer::restore_partner(EventTime start, Pane& pane, uint32_t sequence,
 
 void JoinBuffer::restore_erased(std::string_view prefix) {
     if (prefix.size() != kPrefixBytes) return;
-    const int32_t number = number_of(read_prefix(prefix));
-    oldest_ = std::max(oldest_, number + 1);
-    const auto pane = panes_.find(number);
+    const auto pane = panes_.find(number_of(read_prefix(prefix)));
     if (pane != panes_.end()) drop(pane);
 }
 

@@ -1,8 +1,9 @@
 // The records of one side of a join that may still find a partner. A record is one row in a block of its
 // pane, a slice of event time: a short header, its key and the columns that results need, in the form in
 // which they are stored. An index leads from a key to its newest row, each row to the next older one of its
-// key. A pane is freed as a whole; what still points into it is known by its number and not followed. There
-// is no heap object per record.
+// key. They do so by block and place in 32 bits, half of a pointer: a record costs some 20 bytes more than
+// its encoded form, and a block that was freed with its pane is known as such. There is no heap object per
+// record.
 //
 // Stored form, tables T and T + 1. What an epoch adds to a pane is stored together, in pieces of about
 // kPieceBytes: a row of its own per record would cost more than the record.
@@ -52,9 +53,10 @@ public:
     static constexpr EventTime kFirstTime = -2'208'988'800'000;  // 1900-01-01
     static constexpr EventTime kEndTime = 5'995'814'400'000;     // 2160-01-01
 
+    // A row by the number of its block, then by its place there, in units of its alignment. 0: none.
+    using Ref = uint32_t;
     struct Row {
-        Row* next = nullptr;  // The next older row of the key, if its pane still exists.
-        int32_t next_pane = 0;
+        Ref next = 0;       // The next older row of the key, if it still exists.
         uint32_t size = 0;  // Of the encoded row; the highest bit: found a partner.
         uint32_t after_start = 0;
         uint32_t sequence = 0;  // In the pane.
@@ -159,11 +161,15 @@ private:
     // Of a key that ends with a place.
     static constexpr size_t kPlaceBytes = 2 * sizeof(uint32_t);
     static constexpr size_t kMarkedBytes = 56;  // A node of Stored::marked.
+    // Of a Ref. Rows begin in the first 64 KiB of a block; there are 16 GiB of numbers.
+    static constexpr uint32_t kPlaceBits = 14;
+    static constexpr uint32_t kEndOfBlocks = uint32_t{1} << (32 - kPlaceBits);
 
     struct Block {
-        std::unique_ptr<char[]> memory;
-        size_t size = 0;
-        size_t used = 0;
+        std::unique_ptr<char[]> memory;  // Null: it was freed.
+        EventTime start = 0;             // Of its pane.
+        uint32_t size = 0;
+        uint32_t used = 0;
     };
     struct Waiting {  // To be told when its time comes.
         uint32_t after_start;
@@ -186,32 +192,30 @@ private:
         }
     };
     struct Pane {
-        std::vector<Block> blocks;
+        std::vector<uint32_t> blocks;  // By number.
         uint32_t rows = 0;
         uint32_t evicted = 0;  // Of them, the first ones: they are in no block …
         EventTime evicted_until = kNoTime;  // … and none is later.
         uint32_t newest = 0;                // Of those that are stored, after the start; on disk only.
         uint32_t written_rows = 0;          // So many are stored, all before this place.
         size_t written_block = 0;
-        size_t written_used = 0;
+        uint32_t written_used = 0;
         bool telling = false;          // `waiting` is in use:
         std::vector<Waiting> waiting;  // a heap, the oldest first.
         std::vector<Row*> restored;    // By sequence, until the first write.
     };
     using Panes = std::map<int32_t, Pane>;
     struct Slot {
-        Row* head = nullptr;
+        Ref head = 0;
         uint32_t hash = 0;
-        int32_t pane = 0;
     };
 
     // Where the latest search for a slot's key began: its newest row whose pane begins before `until`, as
     // long as nothing is linked to it.
     struct Near {
         const Slot* slot = nullptr;
-        Row* row = nullptr;
+        Ref row = 0;
         EventTime until = 0;
-        int32_t pane = 0;
     };
 
     struct Stored {
@@ -232,27 +236,42 @@ private:
 
     [[nodiscard]] int32_t number_of(EventTime time) const;
     [[nodiscard]] EventTime start_of(int32_t number) const;
-    [[nodiscard]] bool exists(int32_t pane) const { return pane >= oldest_; }
+    [[nodiscard]] const Block& block(uint32_t number) const { return blocks_[number - first_block_]; }
+    // Null: the row was freed, or there is none.
+    [[nodiscard]] const Block* block_of(Ref row) const {
+        const uint32_t index = (row >> kPlaceBits) - first_block_;
+        return index < blocks_.size() && blocks_[index].memory != nullptr ? &blocks_[index] : nullptr;
+    }
+    [[nodiscard]] static Row* row_in(const Block& block, Ref row);
+    [[nodiscard]] Row* row_at(Ref row) const {
+        const Block* const block = block_of(row);
+        return block == nullptr ? nullptr : row_in(*block, row);
+    }
     [[nodiscard]] const Slot* find_slot(std::string_view key, uint64_t hash) const;
-    // The newest of the slot's rows whose pane does not begin after `last`; the oldest one where all do.
-    [[nodiscard]] Row* seek(const Slot& slot, EventTime last, int32_t& pane);
+    // The newest of the slot's rows, of which there are some, whose pane does not begin after `last`; the
+    // oldest one where all do.
+    [[nodiscard]] Ref seek(const Slot& slot, EventTime last);
     [[nodiscard]] Near& near(const Slot& slot) {
         return near_[static_cast<size_t>(&slot - slots_.data()) % near_.size()];
     }
     [[nodiscard]] Pane& pane_of(EventTime time);
-    [[nodiscard]] Row& add_row(Pane& pane, size_t size);
+    [[nodiscard]] Ref add_row(Pane& pane, size_t size);
+    void add_block(Pane& pane, size_t bytes);
+    void free_block(uint32_t number) { blocks_[number - first_block_] = {}; }
+    void forget_freed_blocks();
+    void number_blocks_anew();
     // The size of a row of these, whose key's length is then in length_; and writes them behind it.
     [[nodiscard]] size_t encoded_size(std::string_view key, std::string_view values);
     void encode(std::string_view key, std::string_view values, Row& row) const;
-    void link(Row& row, int32_t pane, uint64_t hash);
+    void link(Ref added, uint64_t hash);
     void make_room();
     void start_telling(Pane& pane, EventTime start) const;
     static void push_waiting(Pane& pane, Row& row);
     static Row* pop_waiting(Pane& pane);
     // The oldest row in memory that waits and is older than `bound` is its pane's first; null: there is none.
     [[nodiscard]] Pane* find_waiting(EventTime bound, EventTime& time);
-    Row* next_in_block(const Block& block, size_t& at) const;
-    [[nodiscard]] size_t row_bytes(size_t size) const;
+    Row* next_in_block(const Block& block, uint32_t& at) const;
+    [[nodiscard]] uint32_t row_bytes(size_t size) const;
     // Behind the encoded row; per_window() only.
     [[nodiscard]] static Open open_of(const Row& row);
     static void set_open(Row& row, Open open);
@@ -303,11 +322,11 @@ private:
     Panes panes_;
     Pane* latest_ = nullptr;  // The pane of the row that came last, …
     EventTime latest_start_ = 0;
-    int32_t latest_number_ = 0;
+    std::vector<Block> blocks_;  // By number, …
+    uint32_t first_block_ = 1;   // … of which this is the first; those before were freed.
     std::vector<Slot> slots_;  // Open addressing, linear probing; a power of two, at most 3/4 full.
-    size_t used_slots_ = 0;    // Also of keys whose panes are gone.
+    size_t used_slots_ = 0;    // Also of keys whose rows were freed.
     std::vector<Near> near_;   // By slot; empty until a side runs behind.
-    int32_t oldest_ = INT32_MIN;
     uint64_t rows_ = 0;
     EventTime told_before_ = kNoTime;
     WindowGrid::Cell told_windows_before_ = INT64_MIN;

@@ -253,8 +253,8 @@ void JoinBuffer::write_stored(state::DeltaWriter& out) {
         if (pane.written_rows == pane.rows) continue;
         const EventTime start = start_of(number);
         for (; pane.written_block < pane.blocks.size(); ++pane.written_block, pane.written_used = 0) {
-            const Block& block = pane.blocks[pane.written_block];
-            while (const Row* const row = next_in_block(block, pane.written_used)) {
+            const Block& written = block(pane.blocks[pane.written_block]);
+            while (const Row* const row = next_in_block(written, pane.written_used)) {
                 pane.newest = std::max(pane.newest, row->after_start);
                 write_row(start, *row, out);
             }
@@ -275,7 +275,8 @@ size_t JoinBuffer::changed_bytes() const {
     size_t changed = stored_->marked.size() * kMarkedBytes;
     for (const auto& [number, pane] : panes_) {
         if (pane.written_rows == pane.rows) continue;
-        for (size_t i = pane.written_block; i < pane.blocks.size(); ++i) changed += pane.blocks[i].used;
+        for (size_t i = pane.written_block; i < pane.blocks.size(); ++i)
+            changed += block(pane.blocks[i]).used;
         changed -= pane.written_used;
     }
     return changed;
@@ -285,25 +286,25 @@ size_t JoinBuffer::changed_bytes() const {
 void JoinBuffer::evict() {
     if (bytes() <= stored_->cache_bytes) return;
     size_t held = 0;
-    for (const auto& [number, pane] : panes_)
-        for (const Block& block : pane.blocks) held += block.size;
+    for (const Block& block : blocks_) held += block.size;
     bool evicted = false;
     for (auto& [number, pane] : panes_) {
         size_t count = 0;
         for (; count < pane.blocks.size() && held > stored_->cache_bytes / 2; ++count)
-            held -= pane.blocks[count].size;
+            held -= block(pane.blocks[count]).size;
         if (count > 0) evict_blocks(start_of(number), pane, count);
         evicted = evicted || count > 0;
     }
     if (!evicted) return;
+    forget_freed_blocks();
     look_at_evicted();
     relink();
 }
 
 void JoinBuffer::evict_blocks(EventTime start, Pane& pane, size_t count) {
     for (size_t i = 0; i < count; ++i) {
-        size_t at = 0;
-        while (const Row* const row = next_in_block(pane.blocks[i], at)) {
+        uint32_t at = 0;
+        while (const Row* const row = next_in_block(block(pane.blocks[i]), at)) {
             const EventTime time = start + row->after_start;
             pane.evicted = row->sequence + 1;
             pane.evicted_until = std::max(pane.evicted_until, time);
@@ -311,29 +312,14 @@ void JoinBuffer::evict_blocks(EventTime start, Pane& pane, size_t count) {
                 stored_bound_ = std::min(stored_bound_, time + 1);
         }
     }
+    for (size_t i = 0; i < count; ++i) free_block(pane.blocks[i]);
     std::erase_if(pane.waiting, [&](const Waiting& waiting) { return waiting.sequence < pane.evicted; });
     std::make_heap(pane.waiting.begin(), pane.waiting.end(), Waiting::later);
     if (pane.waiting.empty()) pane.waiting = {};
     pane.blocks.erase(pane.blocks.begin(), pane.blocks.begin() + static_cast<ptrdiff_t>(count));
     // All are written; new rows go on in the last one.
     pane.written_block = pane.blocks.empty() ? 0 : pane.blocks.size() - 1;
-    pane.written_used = pane.blocks.empty() ? 0 : pane.blocks.back().used;
-}
-
-void JoinBuffer::relink() {
-    slots_ = {};
-    near_ = {};
-    used_slots_ = 0;
-    for (auto& [number, pane] : panes_) {
-        for (const Block& block : pane.blocks) {
-            size_t at = 0;
-            while (Row* const row = next_in_block(block, at)) {
-                row->next = nullptr;
-                if (const std::string_view key = row->key(); !key.empty())
-                    link(*row, number, hash_group_key(key));
-            }
-        }
-    }
+    pane.written_used = pane.blocks.empty() ? 0 : block(pane.blocks.back()).used;
 }
 
 }  // namespace weir::processor

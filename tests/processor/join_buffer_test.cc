@@ -1,0 +1,50 @@
+// What scenarios do not reach: a join that has run for very long.
+#include "processor/join_buffer.h"
+
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "processor/group_table.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr EventTime kBegin = 1'767'225'600'000;
+constexpr int64_t kKeepMs = 10'000;
+constexpr int64_t kStepMs = 2'000;  // Every record begins a slice of event time of its own.
+
+TEST_CASE("join: after more blocks of memory than there are numbers for, records are found, freed ones not") {
+    JoinBuffer buffer(kKeepMs, false, nullptr, 0, false);
+    const auto insert = [&](std::string_view key, EventTime time) {
+        buffer.insert(key, hash_group_key(key), time, std::to_string(time), false, {});
+    };
+    const auto found = [&](std::string_view key, EventTime from, EventTime to) {
+        std::vector<JoinBuffer::Found> rows;
+        buffer.find(key, hash_group_key(key), from, to, rows);
+        std::string values;
+        for (const auto& row : rows) values.append(row.row->values()).append(" ");
+        return values;
+    };
+    // Whose place in the index nothing clears away.
+    insert("rare", kBegin);
+    constexpr int64_t kBlocks = 3 * (int64_t{1} << 18);
+    size_t wrong = 0;
+    for (int64_t i = 1; i <= kBlocks; ++i) {
+        const EventTime time = kBegin + i * kStepMs;
+        buffer.free(time - kKeepMs);
+        insert("often", time);
+        if (found("often", time - kStepMs, time) !=
+            (i > 1 ? std::to_string(time - kStepMs) + " " : "") + std::to_string(time) + " ")
+            ++wrong;
+        if (i > kKeepMs / kStepMs + 1 && !found("rare", 0, time).empty()) ++wrong;
+    }
+    CHECK(wrong == 0);
+    CHECK(buffer.rows() == buffer.count_rows());
+    CHECK(buffer.rows() <= kKeepMs / kStepMs + 2);
+    CHECK(buffer.bytes() < 16u << 20);
+}
+
+}  // namespace
+}  // namespace weir::processor
