@@ -259,6 +259,19 @@ streams:
       - top_n: {n: 2, by: k, largest: v, window: {tumbling: 2s}, state: {backend: rocksdb}}
       - map: {k: k, i: i, v: v}
     to: best
+  visits:
+    from: orders
+    steps:
+      - aggregate:
+          by: k
+          window: {session: 1s}
+          fields: {n: count(*), total: sum(v), kinds: count(DISTINCT i)}
+          state: {backend: rocksdb}
+    to: visits
+  lasts:
+    from: payments
+    steps: [{dedupe: {by: k, within: 1s, keep: last, state: {backend: rocksdb}}}]
+    to: lasts
 )yaml";
 
 // Groups that are not the topic's: their records go through an internal topic, with their event time.
@@ -371,7 +384,7 @@ const std::vector<PipelineCase>& pipeline_cases() {
         {"on_disk",
          kOnDisk,
          Decider::kTransaction,
-         {"priced", "paid", "few", "sums", "best", "dlq"},
+         {"priced", "paid", "few", "sums", "best", "visits", "lasts", "dlq"},
          true,
          nullptr},
         {"repartition", kRepartition, Decider::kTransaction, {"sums", "dlq"}, true, nullptr},
