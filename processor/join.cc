@@ -143,7 +143,7 @@ Result<void> Join::flush_pairs(Executor& executor, const Node& node) {
         const auto& [probe, found, windows] = pairs_[row];
         matched_[probe] = 1;
         if (buffers_[side_].per_window()) open_[probe].take_out(windows.first, windows.last);
-        buffers_[1 - side_].mark_matched(found, windows.first, windows.last);
+        WEIR_TRY(buffers_[1 - side_].mark_matched(found, windows.first, windows.last));
     }
     pairs_.clear();
     executor.counters(node.stream).matched += matched.size();
@@ -208,8 +208,8 @@ Result<void> Join::append_open_of(Side side, std::string_view key, std::vector<O
         const bool left = side == Side::kLeft;
         const bool kept = left ? join_.rule.keeps_left() : join_.rule.keeps_right();
         if (buffers_[index].per_window()) {
-            if (const auto next = buffers_[index].next_window_of(record))
-                window.result_at = reach_.closes(*next);
+            WEIR_ASSIGN(const auto next, buffers_[index].next_window_of(record));
+            if (next) window.result_at = reach_.closes(*next);
             continue;
         }
         bool given = kept;

@@ -171,27 +171,26 @@ void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std
     if (leaving_started_) push_next_window({&row, time});
 }
 
-void JoinBuffer::mark_matched(const Found& found, WindowGrid::Cell first, WindowGrid::Cell last) {
+Result<void> JoinBuffer::mark_matched(const Found& found, WindowGrid::Cell first, WindowGrid::Cell last) {
     if (per_window()) {
+        if (is_evicted(found)) return mark_evicted_windows(found, first, last);
         start_leaving();
         const Open before = open_of(*found.row);
-        Open open = before;
-        // Windows before the first ones have closed since they were last told.
-        if (last < last_window(found.time)) {
-            for (auto window = windows_->first_window(open.from); window < std::min(first, open.to);
-                 window = windows_->next_window(window))
-                push_leaving(window, found, true);
-            open.from = std::max(open.from, first);
-        }
-        open.take_out(first, last);
-        if (open.from == before.from && open.to == before.to) return;
+        const Open open = without(before, found.time, first, last);
+        for (const WindowGrid::Cell window : closed_) push_leaving(window, found, true);
+        if (open == before) return {};
         set_open(*found.row, open);
         marked_.push_back(found);
-        return;
+        return {};
     }
-    if (found.row->matched()) return;
+    if (found.row->matched()) return {};
     found.row->size |= Row::kMatched;
-    if (keeps_ && !mark_evicted(found)) marked_.push_back(found);
+    if (!keeps_) return {};
+    if (is_evicted(found))
+        stored_->marked.try_emplace({found.time, found.row->sequence});
+    else
+        marked_.push_back(found);
+    return {};
 }
 
 void JoinBuffer::push_waiting(Pane& pane, Row& row) {
@@ -243,6 +242,10 @@ Result<bool> JoinBuffer::next_unmatched(EventTime bound, WindowGrid::Cell first_
     if (per_window()) {
         start_leaving();
         settle_leaving();
+        if (stored_ != nullptr) {
+            WEIR_ASSIGN(const bool stored, next_stored_window(first_open, out));
+            if (stored) return true;
+        }
         if (leaving_.empty() || leaving_.front().window >= first_open) return false;
         const Leaving next = pop_leaving();
         out = {next.row, next.time, next.window};
@@ -335,7 +338,7 @@ void JoinBuffer::write_changes(state::DeltaWriter& out) {
         append_prefix(start_of(number_of(found.time)), key);
         append_big_endian(found.row->sequence, key);
         value.clear();
-        if (per_window()) append_open(*found.row, found.time, value);
+        if (per_window()) append_open(open_of(*found.row), found.time, value);
         out.put(table_ + 1, key, value);
     }
     marked_.clear();
@@ -359,7 +362,7 @@ void JoinBuffer::write_erased(bool partners, state::DeltaWriter& out) {
 void JoinBuffer::append_record(const Row& row, EventTime start, std::string& out) const {
     out.push_back(static_cast<char>(per_window() ? kOpenFollows : row.matched() ? kFoundPartner : 0));
     put_varint(out, row.after_start);
-    if (per_window()) append_open(row, start + row.after_start, out);
+    if (per_window()) append_open(open_of(row), start + row.after_start, out);
     put_bytes(out, row.encoded());
 }
 

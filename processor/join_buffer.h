@@ -20,6 +20,7 @@
 //   T      key: prefix key(length varint, bytes; empty: NULL) place; value: flags(u8) values
 //   T + 1  key: prefix, value: rows(varint) newest(varint): of the pane
 //          key: prefix place, value: key: the record has no partner so far; only where that counts
+//                                    open key: where records are told once per window: as long as one is left
 //   place  := time(u32, big-endian, after the pane's start) sequence(u32, big-endian)
 //
 // Bounds:  event times from 1900 to 2160 (kFirstTime, kEndTime), so that a pane's number fits in 32 bits.
@@ -31,10 +32,10 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -83,6 +84,7 @@ public:
 
         // Takes out those from `first` to `last`: the first ones or the last ones.
         void take_out(WindowGrid::Cell first, WindowGrid::Cell last);
+        bool operator==(const Open&) const = default;
     };
 
     // `keeps`: records without a partner are asked for when they leave; with `windows`, for each window that
@@ -100,13 +102,14 @@ public:
                 Open open);
     // `first` and `last` are the windows of the pair, none of which has closed; all before `first` that hold
     // both records have.
-    void mark_matched(const Found& found, WindowGrid::Cell first, WindowGrid::Cell last);
+    [[nodiscard]] Result<void> mark_matched(const Found& found, WindowGrid::Cell first,
+                                            WindowGrid::Cell last);
     // Records are told once per window.
     [[nodiscard]] bool per_window() const { return windows_ != nullptr; }
     // All windows of a record that have not closed, `first_open` being the first of those.
     [[nodiscard]] Open open_at(EventTime time, WindowGrid::Cell first_open) const;
     // The record's next window without a partner, if any; per_window().
-    [[nodiscard]] std::optional<WindowGrid::Cell> next_window_of(const Found& found) const;
+    [[nodiscard]] Result<std::optional<WindowGrid::Cell>> next_window_of(const Found& found);
 
     // The earliest bound at which next_unmatched() or free() has something to do, perhaps an earlier one
     // before look(); kEndOfTime: none.
@@ -160,7 +163,7 @@ private:
     static constexpr uint8_t kOpenFollows = 2;
     // Of a key that ends with a place.
     static constexpr size_t kPlaceBytes = 2 * sizeof(uint32_t);
-    static constexpr size_t kMarkedBytes = 56;  // A node of Stored::marked.
+    static constexpr size_t kMarkedBytes = 104;  // A node of Stored::marked.
     // Of a Ref. Rows begin in the first 64 KiB of a block; there are 16 GiB of numbers.
     static constexpr uint32_t kPlaceBits = 14;
     static constexpr uint32_t kEndOfBlocks = uint32_t{1} << (32 - kPlaceBits);
@@ -218,16 +221,40 @@ private:
         EventTime until = 0;
     };
 
+    // An evicted row that leaves a window: no partner can come any more in it.
+    struct StoredLeaving {
+        WindowGrid::Cell window;
+        EventTime time;
+        uint32_t sequence;
+        std::string row_key;
+
+        [[nodiscard]] auto order() const { return std::tuple(window, time, sequence); }
+        [[nodiscard]] static bool later(const StoredLeaving& a, const StoredLeaving& b) {
+            return a.order() > b.order();
+        }
+    };
+    // What became of an evicted row in the open epoch: it found a partner, in all its windows but `open`.
+    struct Marked {
+        Open open;
+        std::string row_key;  // While some are left.
+    };
+
     struct Stored {
         state::StoredRows& rows;
         const uint32_t table;
         const size_t cache_bytes;
-        std::set<std::pair<EventTime, uint32_t>> marked{};  // Evicted rows that found a partner in the epoch.
+        std::map<std::pair<EventTime, uint32_t>, Marked> marked{};
+        // With per_window(): all windows before this one are told, but for those of `certain`, a heap, of
+        // rows that found partners in later ones. `leaving` is over the rows of this one …
+        WindowGrid::Cell window = INT64_MIN;
+        bool window_empty = true;  // … and was at none so far.
+        std::vector<StoredLeaving> certain{};
         // While records leave: over those without a partner …
         std::optional<state::StoredRows::Cursor> leaving{};
         bool at_leaving = false;  // … at the next one of them:
         EventTime leaving_time = 0;
         uint32_t leaving_sequence = 0;
+        std::string_view leaving_key{};
         std::string loading{};  // The key in T of the one before.
         Arena loaded{};
         std::string from{};
@@ -277,7 +304,10 @@ private:
     static void set_open(Row& row, Open open);
     [[nodiscard]] WindowGrid::Cell first_window(EventTime time) const;
     [[nodiscard]] WindowGrid::Cell last_window(EventTime time) const;
-    void append_open(const Row& row, EventTime time, std::string& out) const;
+    // Windows before `first` that are left closed since they were last told: they go into closed_.
+    [[nodiscard]] Open without(Open open, EventTime time, WindowGrid::Cell first, WindowGrid::Cell last);
+    [[nodiscard]] std::optional<WindowGrid::Cell> first_of(Open open) const;
+    void append_open(Open open, EventTime time, std::string& out) const;
     void append_record(const Row& row, EventTime start, std::string& out) const;
     void write_new_rows(EventTime start, Pane& pane, state::DeltaWriter& out) const;
     // What is stored of panes that were freed goes; of `partners`, T + 1, too.
@@ -313,6 +343,19 @@ private:
     // there is none.
     [[nodiscard]] Result<bool> next_stored(EventTime bound, const Pane* pane, EventTime time, Found& out);
     [[nodiscard]] Result<void> find_leaving(EventTime bound);
+    [[nodiscard]] Error unreadable_rows() const;
+    [[nodiscard]] bool is_evicted(const Found& found) const;
+    // The row of the entry in T + 1 is what is loaded next.
+    void set_loading(std::string_view entry, std::string_view row_key);
+    void write_waiting(EventTime time, uint32_t sequence, Open open, std::string_view row_key,
+                       state::DeltaWriter& out);
+    // join_buffer_windows_stored.cc: the same of records that are told once per window.
+    [[nodiscard]] Result<Open> stored_open(EventTime time, uint32_t sequence);
+    [[nodiscard]] Result<void> mark_evicted_windows(const Found& found, WindowGrid::Cell first,
+                                                    WindowGrid::Cell last);
+    [[nodiscard]] Result<bool> next_stored_window(WindowGrid::Cell first_open, Found& out);
+    [[nodiscard]] Result<void> find_leaving_window(WindowGrid::Cell first_open);
+    [[nodiscard]] std::optional<WindowGrid::Cell> next_evicted_window() const;
 
     const int64_t width_ms_;
     const int64_t origin_;
@@ -334,6 +377,7 @@ private:
     std::vector<Leaving> leaving_;  // A heap, what leaves first; per_window() only.
     std::vector<EventTime> erased_;  // Stored panes freed in this epoch, by start.
     std::vector<Found> marked_;      // Rows that found a partner in this epoch, where that counts.
+    std::vector<WindowGrid::Cell> closed_;
     std::string length_;
     EventTime evicted_until_ = kNoTime;    // No evicted row is later.
     EventTime stored_bound_ = kEndOfTime;  // As next_bound(), of evicted rows without a partner.

@@ -1,7 +1,6 @@
 // A side whose rows are on disk: what of it is in memory, and how the rest is found.
 #include <algorithm>
 #include <new>
-#include <set>
 #include <utility>
 
 #include "base/bytes.h"
@@ -10,13 +9,10 @@
 #include "processor/join_buffer.h"
 
 namespace weir::processor {
-namespace {
-
-Error unreadable(state::StoredRows& rows) {
-    return {Code::kCorrupt, rows.store().name() + " has rows in a format that this version does not read"};
+Error JoinBuffer::unreadable_rows() const {
+    return {Code::kCorrupt,
+            stored_->rows.store().name() + " has rows in a format that this version does not read"};
 }
-
-}  // namespace
 
 void JoinBuffer::append_place(uint32_t after_start, uint32_t sequence, std::string& out) {
     append_big_endian(after_start, out);
@@ -32,7 +28,6 @@ uint32_t JoinBuffer::read_sequence(std::string_view key) {
 }
 
 void JoinBuffer::open(state::StoredRows& rows, uint32_t table, size_t cache_bytes) {
-    WEIR_CHECK(!per_window(), "records that are told once per window are not on disk");
     stored_ = std::make_unique<Stored>(rows, table, cache_bytes);
 }
 
@@ -43,7 +38,7 @@ Result<void> JoinBuffer::restore_stored() {
         auto totals = stored.rows.scan(stored.table + 1, {}, stored.from);
         WEIR_ASSIGN(const bool any, totals.next());
         if (!any) break;
-        if (totals.key().size() != kPrefixBytes) return unreadable(stored.rows);
+        if (totals.key().size() != kPrefixBytes) return unreadable_rows();
         const EventTime start = read_prefix(totals.key());
         ByteReader in(totals.value());
         const uint64_t rows = in.varint();
@@ -51,7 +46,7 @@ Result<void> JoinBuffer::restore_stored() {
         if (in.failed() || !in.done() || start < kFirstTime - width_ms_ || start >= kEndTime ||
             start_of(number_of(start)) != start || rows > UINT32_MAX ||
             newest >= static_cast<uint64_t>(width_ms_))
-            return unreadable(stored.rows);
+            return unreadable_rows();
         Pane& pane = panes_[number_of(start)];
         pane.rows = pane.evicted = pane.written_rows = static_cast<uint32_t>(rows);
         pane.newest = static_cast<uint32_t>(newest);
@@ -60,6 +55,7 @@ Result<void> JoinBuffer::restore_stored() {
         stored.from.clear();
         append_prefix(start + width_ms_, stored.from);
     }
+    stored.window = told_windows_before_;
     if (keeps_ && told_before_ != kEndOfTime) stored_bound_ = std::max(told_before_, kFirstTime) + 1;
     look_at_evicted();
     return {};
@@ -67,10 +63,11 @@ Result<void> JoinBuffer::restore_stored() {
 
 void JoinBuffer::look_at_evicted() {
     stored_->leaving.reset();
+    stored_->at_leaving = false;
     evicted_until_ = kNoTime;
     for (const auto& [number, pane] : panes_) evicted_until_ = std::max(evicted_until_, pane.evicted_until);
     if (evicted_until_ < told_before_) stored_bound_ = kEndOfTime;
-    std::erase_if(stored_->marked, [&](const auto& marked) { return marked.first < told_before_; });
+    std::erase_if(stored_->marked, [&](const auto& marked) { return marked.first.first < told_before_; });
 }
 
 void JoinBuffer::append_place_key(EventTime time, uint32_t sequence, std::string& out) const {
@@ -113,14 +110,14 @@ Result<void> JoinBuffer::find_stored(std::string_view key, EventTime first, Even
         for (;;) {
             WEIR_ASSIGN(const bool any, rows.next());
             if (!any) break;
-            if (rows.key().size() != stored.key.size() + kPlaceBytes) return unreadable(stored.rows);
+            if (rows.key().size() != stored.key.size() + kPlaceBytes) return unreadable_rows();
             const uint32_t after_start = read_after_start(rows.key());
             const uint32_t sequence = read_sequence(rows.key());
             const EventTime time = start + after_start;
             if (time > last) break;
             if (sequence >= pane.evicted) continue;  // In memory, too.
             Row* const row = make_row(key, after_start, sequence, rows.value());
-            if (row == nullptr) return unreadable(stored.rows);
+            if (row == nullptr) return unreadable_rows();
             out.push_back({row, time});
         }
     }
@@ -135,17 +132,13 @@ void JoinBuffer::release() {
     if (stored_ != nullptr) stored_->loaded.reset();
 }
 
-bool JoinBuffer::mark_evicted(const Found& found) {
-    if (stored_ == nullptr || found.row->sequence >= panes_.find(number_of(found.time))->second.evicted)
-        return false;
-    stored_->marked.emplace(found.time, found.row->sequence);
-    return true;
+bool JoinBuffer::is_evicted(const Found& found) const {
+    return stored_ != nullptr && found.row->sequence < panes_.find(number_of(found.time))->second.evicted;
 }
 
 Result<bool> JoinBuffer::is_unmatched(const Found& found) {
     if (found.row->matched()) return false;
-    if (stored_ == nullptr || found.row->sequence >= panes_.find(number_of(found.time))->second.evicted)
-        return true;
+    if (!is_evicted(found)) return true;
     if (stored_->marked.contains({found.time, found.row->sequence})) return false;
     stored_->key.clear();
     append_place_key(found.time, found.row->sequence, stored_->key);
@@ -168,13 +161,16 @@ Result<bool> JoinBuffer::next_stored(EventTime bound, const Pane* pane, EventTim
                                 : pane->waiting.front().sequence < stored.leaving_sequence))
         return false;
     out = {nullptr, stored.leaving_time};
-    stored.loading.clear();
-    const std::string_view entry = stored.leaving->key();
-    stored.loading.append(entry.substr(0, kPrefixBytes));
-    put_bytes(stored.loading, stored.leaving->value());
-    stored.loading.append(entry.substr(kPrefixBytes));
+    set_loading(stored.leaving->key(), stored.leaving->value());
     WEIR_TRY(find_leaving(bound));
     return true;
+}
+
+void JoinBuffer::set_loading(std::string_view entry, std::string_view row_key) {
+    std::string& loading = stored_->loading;
+    loading.assign(entry.substr(0, kPrefixBytes));
+    put_bytes(loading, row_key);
+    loading.append(entry.substr(kPrefixBytes));
 }
 
 // To the next entry of an evicted row that has no partner yet and leaves before `bound`.
@@ -188,7 +184,7 @@ Result<void> JoinBuffer::find_leaving(EventTime bound) {
         }
         const std::string_view key = stored.leaving->key();
         if (key.size() == kPrefixBytes) continue;
-        if (key.size() != kPrefixBytes + kPlaceBytes) return unreadable(stored.rows);
+        if (key.size() != kPrefixBytes + kPlaceBytes) return unreadable_rows();
         const EventTime start = read_prefix(key);
         stored.leaving_time = start + read_after_start(key);
         stored.leaving_sequence = read_sequence(key);
@@ -208,12 +204,12 @@ Result<void> JoinBuffer::load(Found& found) {
     if (found.row != nullptr) return {};
     Stored& stored = *stored_;
     WEIR_ASSIGN(const auto value, stored.rows.find(stored.table, stored.loading));
-    if (!value) return unreadable(stored.rows);
+    if (!value) return unreadable_rows();
     ByteReader in(std::string_view(stored.loading).substr(kPrefixBytes));
     const std::string_view key = in.bytes();
     found.row =
         make_row(key, read_after_start(stored.loading), read_sequence(stored.loading), *value);
-    if (found.row == nullptr) return unreadable(stored.rows);
+    if (found.row == nullptr) return unreadable_rows();
     return {};
 }
 
@@ -227,27 +223,47 @@ void JoinBuffer::write_row(EventTime start, const Row& row, state::DeltaWriter& 
     value.assign(1, static_cast<char>(row.matched() ? kFoundPartner : 0));
     value.append(row.values());
     out.put(table_, key, value);
-    if (!keeps_ || row.matched()) return;
-    key.resize(kPrefixBytes);
-    append_place(row.after_start, row.sequence, key);
-    out.put(table_ + 1, key, row.key());
+    if (keeps_ && (per_window() || !row.matched()))
+        write_waiting(start + row.after_start, row.sequence, per_window() ? open_of(row) : Open{},
+                      row.key(), out);
+}
+
+void JoinBuffer::write_waiting(EventTime time, uint32_t sequence, Open open, std::string_view row_key,
+                               state::DeltaWriter& out) {
+    std::string& key = stored_->key;
+    std::string& value = stored_->from;
+    key.clear();
+    append_place_key(time, sequence, key);
+    value.clear();
+    if (per_window()) {
+        if (!first_of(open)) {
+            out.erase(table_ + 1, key);
+            return;
+        }
+        append_open(open, time, value);
+    }
+    value.append(row_key);
+    out.put(table_ + 1, key, value);
 }
 
 void JoinBuffer::write_stored(state::DeltaWriter& out) {
     std::string key;
     std::string value;
     write_erased(true, out);
-    const auto found_partner = [&](EventTime time, uint32_t sequence) {
+    const auto found_partner = [&](EventTime time, uint32_t sequence, Open left, std::string_view row_key) {
+        if (per_window()) return write_waiting(time, sequence, left, row_key, out);
         key.clear();
         append_place_key(time, sequence, key);
         out.erase(table_ + 1, key);
     };
-    for (const auto& [time, sequence] : stored_->marked) found_partner(time, sequence);
+    for (const auto& [place, marked] : stored_->marked)
+        found_partner(place.first, place.second, marked.open, marked.row_key);
     stored_->marked.clear();
-    // A row that is new does not wait.
+    // A row that is new says it itself.
     for (const Found& found : marked_)
         if (found.row->sequence < panes_.find(number_of(found.time))->second.written_rows)
-            found_partner(found.time, found.row->sequence);
+            found_partner(found.time, found.row->sequence, per_window() ? open_of(*found.row) : Open{},
+                          found.row->key());
     marked_.clear();
     for (auto& [number, pane] : panes_) {
         if (pane.written_rows == pane.rows) continue;
@@ -312,6 +328,12 @@ void JoinBuffer::evict_blocks(EventTime start, Pane& pane, size_t count) {
                 stored_bound_ = std::min(stored_bound_, time + 1);
         }
     }
+    std::erase_if(leaving_, [&](const Leaving& leaving) {
+        return leaving.time >= start && leaving.time < start + width_ms_ &&
+               leaving.row->sequence < pane.evicted;
+    });
+    std::make_heap(leaving_.begin(), leaving_.end(), Leaving::later);
+    if (leaving_.empty()) leaving_ = {};
     for (size_t i = 0; i < count; ++i) free_block(pane.blocks[i]);
     std::erase_if(pane.waiting, [&](const Waiting& waiting) { return waiting.sequence < pane.evicted; });
     std::make_heap(pane.waiting.begin(), pane.waiting.end(), Waiting::later);

@@ -38,15 +38,32 @@ JoinBuffer::Open JoinBuffer::open_at(EventTime time, WindowGrid::Cell first_open
     return {std::clamp(first_open, first_window(time), end), end};
 }
 
-std::optional<WindowGrid::Cell> JoinBuffer::next_window_of(const Found& found) const {
-    const Open open = open_of(*found.row);
+JoinBuffer::Open JoinBuffer::without(Open open, EventTime time, WindowGrid::Cell first,
+                                     WindowGrid::Cell last) {
+    closed_.clear();
+    if (last < last_window(time)) {
+        for (auto window = windows_->first_window(open.from); window < std::min(first, open.to);
+             window = windows_->next_window(window))
+            closed_.push_back(window);
+        open.from = std::max(open.from, first);
+    }
+    open.take_out(first, last);
+    return open;
+}
+
+std::optional<WindowGrid::Cell> JoinBuffer::first_of(Open open) const {
     const WindowGrid::Cell window = windows_->first_window(open.from);
     if (window >= open.to) return std::nullopt;
     return window;
 }
 
-void JoinBuffer::append_open(const Row& row, EventTime time, std::string& out) const {
-    const Open open = open_of(row);
+Result<std::optional<WindowGrid::Cell>> JoinBuffer::next_window_of(const Found& found) {
+    if (!is_evicted(found)) return first_of(open_of(*found.row));
+    WEIR_ASSIGN(const Open open, stored_open(found.time, found.row->sequence));
+    return first_of(open);
+}
+
+void JoinBuffer::append_open(Open open, EventTime time, std::string& out) const {
     const WindowGrid::Cell first = first_window(time);
     put_varint(out, static_cast<uint64_t>(open.from - first));
     put_varint(out, static_cast<uint64_t>(open.to - first));
@@ -85,7 +102,7 @@ void JoinBuffer::push_leaving(WindowGrid::Cell window, const Found& found, bool 
 }
 
 void JoinBuffer::push_next_window(const Found& found) {
-    if (const auto window = next_window_of(found)) push_leaving(*window, found, false);
+    if (const auto window = first_of(open_of(*found.row))) push_leaving(*window, found, false);
 }
 
 JoinBuffer::Leaving JoinBuffer::pop_leaving() {
@@ -99,7 +116,7 @@ void JoinBuffer::settle_leaving() {
     while (!leaving_.empty() && !leaving_.front().certain) {
         const Leaving& first = leaving_.front();
         const Found found{first.row, first.time};
-        if (next_window_of(found) == first.window) return;
+        if (first_of(open_of(*first.row)) == first.window) return;
         pop_leaving();
         push_next_window(found);
     }
@@ -108,8 +125,9 @@ void JoinBuffer::settle_leaving() {
 std::optional<WindowGrid::Cell> JoinBuffer::next_window() {
     if (!per_window()) return std::nullopt;
     start_leaving();
-    if (leaving_.empty()) return std::nullopt;
-    return leaving_.front().window;
+    std::optional<WindowGrid::Cell> next = next_evicted_window();
+    if (!leaving_.empty() && (!next || leaving_.front().window < *next)) next = leaving_.front().window;
+    return next;
 }
 
 }  // namespace weir::processor

@@ -15,12 +15,7 @@ constexpr size_t kPartOfLimit = 4;
 // The kinds of operators that keep their state in memory whatever the file says; empty: this one can be on
 // disk.
 std::string_view held_in_memory(const Stage& stage) {
-    if (stage.join) {
-        const config::Join& rule = stage.join->rule;
-        if (rule.in_sessions()) return "a join in session windows";
-        return rule.tells_per_window() ? "an outer join in hopping windows" : "";
-    }
-    return "";
+    return stage.join && stage.join->rule.in_sessions() ? "a join in session windows" : "";
 }
 
 }  // namespace

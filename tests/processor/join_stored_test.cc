@@ -27,8 +27,7 @@ TEST_CASE("joins on disk against a naive model, and those in memory") {
                                         "backward", "forward", "nearest"};
     for (size_t round = 0; round < 196; ++round) {
         const std::string& way = ways[round / kinds.size() % ways.size()];
-        const Case input =
-            comparison.draw_case(way == "hopping" ? "inner" : kinds[round % kinds.size()], way);
+        const Case input = comparison.draw_case(kinds[round % kinds.size()], way);
         CAPTURE(round);
         CAPTURE(input.kind);
         CAPTURE(input.by);
@@ -54,7 +53,7 @@ TEST_CASE("joins in RocksDB against a naive model, and those in memory") {
     Comparison comparison("joins in RocksDB*");
     size_t round = 0;
     for (const std::string kind : {"inner", "left", "full"}) {
-        for (const std::string by : {"within", "window", "nearest"}) {
+        for (const std::string by : {"within", "window", "hopping", "nearest"}) {
             const Case input = comparison.draw_case(kind, by);
             CAPTURE(input.kind);
             CAPTURE(input.by);
@@ -85,6 +84,46 @@ streams:
     to: out
 )";
 
+// Goal: windows that close within a run are told of a record that is on disk, although a later record of that
+// run is its partner in the windows after them.
+TEST_CASE("a record on disk leaves windows without a partner that close just before it finds one") {
+    for (const bool disk : {false, true}) {
+        CAPTURE(disk);
+        World world(on_disk(plan_of(std::string(R"(
+name: p
+kafka: {bootstrap.servers: "b:9092"}
+sources:
+  l: {topic: l, keyed_by: k, timestamp: t, watermark: 0s}
+  r: {topic: r, keyed_by: k, timestamp: t, watermark: 0s}
+streams:
+  j:
+    join: {left: l, right: r, kind: right, match: l.k = r.k, window: {hopping: {size: 4s, step: 1s}})") +
+                                    (disk ? ", state: {backend: rocksdb}}" : "}") + R"(
+    steps: [{map: {s: window_start, l: l.id, r: r.id}}]
+    to: out
+)"),
+                            0),
+                    100'000'000);
+        REQUIRE(world.in("r", "1", R"({"id":1,"k":1,"t":10000})").ok());
+        REQUIRE(world.in("r", "9", R"({"id":9,"k":9,"t":20000})").ok());
+        world.epoch();
+        world.apply_rows();
+        REQUIRE(world.in("l", {Record{"7", R"({"id":2,"k":7,"t":12500})", 0, {}},
+                               Record{"1", R"({"id":3,"k":1,"t":9500})", 0, {}}})
+                    .ok());
+        world.epoch();
+        world.crash();
+        REQUIRE(world.in("l", "7", R"({"id":4,"k":7,"t":14000})").ok());
+        std::string lines;
+        for (const std::string& line : world.lines()) lines += line + '\n';
+        CHECK(lines == R"(out 1 {"s":9000,"l":3,"r":1}
+out 1 {"s":7000,"l":null,"r":1}
+out 1 {"s":8000,"l":null,"r":1}
+out 1 {"s":10000,"l":null,"r":1}
+)");
+    }
+}
+
 // Goal: what is kept in memory does not grow with what waits.
 TEST_CASE("a join on disk holds no more of a hundred times as many records in memory") {
     const auto most_bytes = [](int64_t records) {
@@ -112,11 +151,14 @@ TEST_CASE("a join on disk holds no more of a hundred times as many records in me
 }
 
 TEST_CASE("a join on disk stops when a pair, a record that leaves or a question cannot be read") {
-    for (const std::string reading : {"a pair", "what leaves", "a question"}) {
+    std::string hopping = kJoin;
+    hopping.replace(hopping.find("within: 24h"), 11, "window: {hopping: {size: 4s, step: 1s}}");
+    for (size_t i = 0; i < 6; ++i) {
+        const std::string reading = std::array{"a pair", "what leaves", "a question"}[i / 2];
         CAPTURE(reading);
         state::MemoryRowStores rows;
         state::TroubledRowStores stores(rows);
-        World world(on_disk(plan_of(kJoin), 0));
+        World world(on_disk(plan_of(i % 2 == 0 ? kJoin : hopping), 0));
         world.stores = &stores;
         world.crash();
         REQUIRE(world.in("l", "1", Event{0, 1, 1'000'000, 1, 0}.json()).ok());
