@@ -11,6 +11,9 @@ namespace weir::processor {
 namespace {
 
 constexpr size_t kMaxPollRecords = 1024;  // A turn's records stay in the core's cache.
+// A transaction costs about the same however much is in it, so while records wait to be read the next one
+// lasts twice as long, up to this.
+constexpr int64_t kBacklogIntervalMs = 500;
 constexpr int64_t kReadBackTimeoutMs = 30'000;
 constexpr int64_t kKeepAliveUs = 3'600'000'000;  // Kafka forgets the offsets of a group that never commits.
 constexpr int64_t kDiskRetryUs = 1'000'000;
@@ -131,12 +134,13 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     const int64_t now_us = clock_.monotonic_us();
     int64_t deadline_us = now_us + wait_ms * 1000;
     if (epoch_started_us_ != 0)
-        deadline_us = std::min(deadline_us, epoch_started_us_ + settings_.commit_interval_ms * 1000);
+        deadline_us = std::min(deadline_us, epoch_started_us_ + epoch_ms() * 1000);
     for (const auto& shard : shards_) deadline_us = std::min(deadline_us, shard->next_deadline_us());
 
     assigned_anew_ = false;
     auto poll = source_->poll(std::max<int64_t>(0, (deadline_us - now_us + 999) / 1000), kMaxPollRecords);
     if (!poll.ok()) return failed_epoch(poll.error());
+    behind_ = behind_ && !poll->runs.empty() && poll->caught_up.empty();
     notice_standstill();
     turn_began_us_ = looked_us_;
     const int64_t wall_ms = clock_.wall_ms();
@@ -174,7 +178,7 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     const bool dirty = changed();
     const int64_t after_us = clock_.monotonic_us();
     if (dirty && epoch_started_us_ == 0) epoch_started_us_ = now_us;
-    const bool due = dirty && (after_us - epoch_started_us_ >= settings_.commit_interval_ms * 1000 ||
+    const bool due = dirty && (after_us - epoch_started_us_ >= epoch_ms() * 1000 ||
                                changed_bytes() > kLargestChanges);
     const bool keep_alive = settings_.kafka_inputs && after_us - last_commit_us_ >= kKeepAliveUs;
     if (due || keep_alive || (finished && dirty)) {
@@ -186,6 +190,8 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     if (epoch_started_us_ == 0 && !finished) WEIR_TRY(check_state_limit());
     return finished ? Turn::kFinished : Turn::kRunning;
 }
+
+int64_t Worker::epoch_ms() const { return behind_ ? backlog_ms_ : settings_.commit_interval_ms; }
 
 int64_t Worker::next_deadline_us() const {
     if (loading() || assigned_anew_) return 0;
@@ -429,6 +435,9 @@ Result<Worker::EpochResult> Worker::commit_epoch() {
     if (!plan_.stored_tables.empty()) unapplied_ = id;
     log_reserved_ = false;
     epoch_started_us_ = 0;
+    const int64_t usual_ms = settings_.commit_interval_ms;
+    backlog_ms_ = behind_ ? std::min(2 * backlog_ms_, std::max(usual_ms, kBacklogIntervalMs)) : usual_ms;
+    behind_ = true;
     last_commit_us_ = clock_.monotonic_us();
     committed_counters_ = counters_;
     forget_consumed();
