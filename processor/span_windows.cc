@@ -61,7 +61,7 @@ void SpanWindows::change(Span& span) {
     span.group.changed = true;
     changed_.push_back(&span);
     spans_.hold(span);
-    spans_.touch(span);
+    touch_changed(span);
 }
 
 Span& SpanWindows::make(std::string_view key, uint64_t hash, Span* previous, EventTime time) {
@@ -259,7 +259,7 @@ void SpanWindows::close(Span& span) {
         because_changed();
         add(span, spans_.store());
     }
-    if (span.group.changed) spans_.touch(span);
+    if (span.group.changed) touch_changed(span);
     span.group.changed = false;
     results_.forget(static_cast<int64_t>(span.group.sequence), span.group.key());
     ++closed_;
@@ -275,7 +275,7 @@ void SpanWindows::show_changed() {
         const bool ripe = emit_ != EmitKind::kOnWatermark || span->fired;
         if (!span->dead && span->group.changed && ripe) {
             add(*span, spans_.store());
-            spans_.touch(*span);
+            touch_changed(*span);
         }
         if (!span->dead) span->group.changed = false;
         spans_.drop(*span);

@@ -93,6 +93,10 @@ protected:
     void settle_flags(Span& span, EventTime watermark) const;
     void close(Span& span);
     void change(Span& span);
+    // That a span changed, or was shown, is written where it outlives an epoch: others are shown before each.
+    void touch_changed(Span& span) {
+        if (emit_ == EmitKind::kEvery) spans_.touch(span);
+    }
     // `store`: of the spans of its chain.
     void add(Span& span, const AccumulatorStore& store);
     void remove(Span& span);
