@@ -46,7 +46,6 @@ bool Planner::run(Plan& plan, Graph& graph) {
         plan_stream(stream);
         plan_computed_tables(stream);
     }
-    check_on_disk();
     if (diagnostics_.has_errors() || found_apart_) return false;
     finish_joins();
     finish_stages();

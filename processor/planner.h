@@ -77,7 +77,6 @@ private:
     void finish_stages();
     void finish_tables();
     // planner_stored.cc
-    void check_on_disk();
     void list_stored_tables();
     void finish_repartitions();
     [[nodiscard]] std::vector<Feed> feeds_of(const std::vector<Origin>& origins) const;

@@ -1,4 +1,4 @@
-// State that is on disk: which operators can keep it there, and what the shards' stores are for.
+// State that is on disk: what the shards' stores are for, and their caches.
 #include <algorithm>
 
 #include "processor/planner.h"
@@ -12,26 +12,7 @@ namespace {
 constexpr size_t kCacheBytes = 64u << 20;
 constexpr size_t kPartOfLimit = 4;
 
-// The kinds of operators that keep their state in memory whatever the file says; empty: this one can be on
-// disk.
-std::string_view held_in_memory(const Stage& stage) {
-    return stage.join && stage.join->rule.in_sessions() ? "a join in session windows" : "";
-}
-
 }  // namespace
-
-void Planner::check_on_disk() {
-    for (const Stage& stage : graph_->stages) {
-        if (!stage.on_disk) continue;
-        const std::string_view kind = held_in_memory(stage);
-        if (kind.empty()) continue;
-        const config::Stream& stream = pipeline_.streams[stage.stream];
-        const config::StateRule& state =
-            stage.step_index ? *stream.steps[*stage.step_index].state() : stream.join->state;
-        diagnostics_.error("W0226", state.mark, std::string(kind) + " keeps its state in memory", "",
-                           "remove `state`; `state.max_memory_mib` bounds what is held");
-    }
-}
 
 void Planner::list_stored_tables() {
     const auto limit = static_cast<size_t>(pipeline_.max_memory_bytes);

@@ -8,6 +8,7 @@
 #include "processor/executor.h"
 #include "processor/group_key.h"
 #include "processor/shard.h"
+#include "processor/stored_spans.h"
 
 namespace weir::processor {
 namespace {
@@ -16,6 +17,13 @@ constexpr size_t kNullKeyBytes = 1 + sizeof(int64_t);
 
 bool is_null_key(std::string_view key) { return key.front() == '\0'; }
 
+std::unique_ptr<SpanWindows> make_windows(const Stage& stage, Accumulators& accumulators,
+                                          WindowListener& results, Settler& settler, StoredGroups& stored) {
+    if (stage.on_disk)
+        return std::make_unique<StoredSpans>(stage, accumulators, results, settler, stored);
+    return std::make_unique<SpanWindows>(stage, accumulators, results, settler);
+}
+
 }  // namespace
 
 SessionJoin::SessionJoin(const Graph& graph, StageId id)
@@ -23,7 +31,8 @@ SessionJoin::SessionJoin(const Graph& graph, StageId id)
       id_(id),
       keeps_{stage_.join->rule.keeps_left(), stage_.join->rule.keeps_right()},
       accumulators_(stage_.calls),
-      windows_(stage_, accumulators_, *this, *this),
+      stored_(stage_, accumulators_),
+      windows_(make_windows(stage_, accumulators_, *this, *this, stored_)),
       results_(stage_) {
     for (const Node& node : graph.nodes) {
         const auto* const input = std::get_if<JoinInputNode>(&node.operation);
@@ -46,31 +55,31 @@ Result<void> SessionJoin::take(Executor& executor, const Node& node, const JoinI
     settled_ = 0;
     batch_ = &batch;
     StreamCounters& counters = executor.counters(node.stream);
-    EventTime due = windows_.next_due();
+    EventTime due = windows_->next_due();
     for (size_t i = 0; i < rows_.size(); ++i) {
         const uint32_t row = rows_[i];
-        EventTime watermark = windows_.now();
+        EventTime watermark = windows_->now();
         if (can_be_late) {
             watermark = before.at(batch.watermarks[row]);
             if (watermark >= due && watermark != kNoTime) [[unlikely]]
-                windows_.advance(watermark, Reason::kWatermark);
+                windows_->advance(watermark, Reason::kWatermark);
         }
         std::string_view key = input_.key(i);
         uint64_t hash = input_.hashes()[i];
         if (key.empty()) {
             if (!keeps_[static_cast<size_t>(input.side)] &&
-                !windows_.is_late_alone(batch.times[row], watermark)) {
+                !windows_->is_late_alone(batch.times[row], watermark)) {
                 ++counters.buffered;
                 ++counters.expired;
                 continue;
             }
             key_.assign(1, '\0');
-            put_le<int64_t>(key_, static_cast<int64_t>(next_null_++));
+            put_le<int64_t>(key_, static_cast<int64_t>(windows_->next_sequence()));
             key = key_;
             hash = hash_group_key(key);
         }
-        const Place place = windows_.place(key, hash, batch.times[row], watermark);
-        due = windows_.next_due();
+        const Place place = windows_->place(key, hash, batch.times[row], watermark);
+        due = windows_->next_due();
         if (place.group == nullptr) [[unlikely]] {
             late_.push_back(row);
             continue;
@@ -84,10 +93,11 @@ Result<void> SessionJoin::take(Executor& executor, const Node& node, const JoinI
     counters.buffered += placed_.size();
     count_closed();
     WEIR_TRY(given_);
+    WEIR_TRY(stored_.failure());
     if (late_.empty()) return {};
     batch.late_by_ms.resize(batch.row_count);
     for (const uint32_t row : late_) {
-        const EventTime watermark = can_be_late ? before.late_at(batch.watermarks[row]) : windows_.now();
+        const EventTime watermark = can_be_late ? before.late_at(batch.watermarks[row]) : windows_->now();
         batch.late_by_ms[row] = watermark - batch.times[row];
     }
     return tell_late(executor, node, input.late, batch, late_);
@@ -114,24 +124,25 @@ void SessionJoin::settle() {
 
 Result<bool> SessionJoin::advance(Executor& executor, EventTime watermark, bool idle) {
     executor_ = &executor;
-    if (watermark <= windows_.now()) return false;
-    windows_.advance(watermark, idle ? Reason::kIdle : Reason::kWatermark);
+    if (watermark <= windows_->now()) return false;
+    windows_->advance(watermark, idle ? Reason::kIdle : Reason::kWatermark);
     const uint64_t closed = executor.counters(stage_.stream).windows_closed;
     count_closed();
     WEIR_TRY(given_);
+    WEIR_TRY(stored_.failure());
     return executor.counters(stage_.stream).windows_closed > closed;
 }
 
 void SessionJoin::count_closed() {
     StreamCounters& counters = executor_->counters(stage_.stream);
-    counters.windows_closed += windows_.take_closed();
-    counters.expired += windows_.take_released();
+    counters.windows_closed += windows_->take_closed();
+    counters.expired += windows_->take_released();
 }
 
 void SessionJoin::add(int64_t prefix, const WindowResult& session, const Accumulator* cells,
                       const AccumulatorStore& store) {
     static_cast<void>(prefix);
-    if (!given_.ok()) return;
+    if (!given_.ok() || !stored_.failure().ok()) return;
     for (auto& records : records_) records.clear();
     static_cast<const TimedRows*>(store.find(*cells))->for_each([&](EventTime time, std::string_view row) {
         records_[static_cast<size_t>(row.front())].push_back({time, row.substr(1), false});
@@ -196,28 +207,34 @@ Result<void> SessionJoin::give_alone(const WindowResult& session, Side side) {
 }
 
 void SessionJoin::write_changes(EventTime watermark, state::DeltaWriter& out) {
-    windows_.write_changes(out);
-    write_clock(stage_.table, std::max(watermark, windows_.now()), out);
+    windows_->write_changes(out);
+    write_clock(stage_.table, std::max(watermark, windows_->now()), out);
+}
+
+bool SessionJoin::restore_now(std::string_view value, EventTime& watermark) {
+    const auto clock = restore_clock(value);
+    if (!clock) return false;
+    windows_->restore_now(*clock);
+    watermark = *clock;
+    return true;
+}
+
+Result<void> SessionJoin::restore_stored(EventTime& watermark) {
+    const auto clock = stored_.find(0, kClockKey);
+    if (clock && !restore_now(*clock, watermark)) stored_.fail_unreadable();
+    windows_->restore_stored();
+    return stored_.failure();
 }
 
 Result<void> SessionJoin::restore(uint32_t table, std::string_view key, std::string_view value,
                                   EventTime& watermark) {
-    if (table == stage_.table && key == kClockKey) {
-        const auto clock = restore_clock(value);
-        if (!clock) return unreadable_state(stage_);
-        windows_.restore_now(*clock);
-        watermark = *clock;
-        return {};
-    }
+    if (table == stage_.table && key == kClockKey)
+        return restore_now(value, watermark) ? Result<void>{} : Result<void>(unreadable_state(stage_));
     if (key.size() <= kPrefixBytes) return unreadable_state(stage_);
     if (table == stage_.table) {
         const std::string_view group_key = key.substr(kPrefixBytes);
-        if (is_null_key(group_key)) {
-            ByteReader in(group_key.substr(1));
-            if (group_key.size() != kNullKeyBytes) return unreadable_state(stage_);
-            next_null_ = std::max(next_null_, static_cast<uint64_t>(in.le<int64_t>()) + 1);
-        }
-        return windows_.restore_group(key, value) ? Result<void>{} : Result<void>(unreadable_state(stage_));
+        if (is_null_key(group_key) && group_key.size() != kNullKeyBytes) return unreadable_state(stage_);
+        return windows_->restore_group(key, value) ? Result<void>{} : Result<void>(unreadable_state(stage_));
     }
     // Values are read with every pair later on, unchecked: here is where they are checked.
     bool good = table == stage_.table + kPartTable;
@@ -230,12 +247,12 @@ Result<void> SessionJoin::restore(uint32_t table, std::string_view key, std::str
             good = read_compact_value(in, ignored);
         good = good && in.done() && !in.failed();
     }) && good;
-    good = good && windows_.restore_part(key, value);
+    good = good && windows_->restore_part(key, value);
     return good ? Result<void>{} : Result<void>(unreadable_state(stage_));
 }
 
 void SessionJoin::restore_erased(uint32_t table, std::string_view key) {
-    if (table == stage_.table) windows_.restore_erased(key);
+    if (table == stage_.table) windows_->restore_erased(key);
 }
 
 }  // namespace weir::processor

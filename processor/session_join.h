@@ -13,11 +13,14 @@
 //              (timed_rows.h): row := side(u8) values, as compact_value.h has them. A session without a key
 //              has the group key 0x00 number(i64); 0x00 is NULL, with which no other one begins.
 //              Table T, key "w": version(u8) clock(i64).
+// On disk:     an aggregate's, too (stored_spans.h): of a key that nothing came to memory may have nothing. A
+//              session that closes is in memory as a whole.
 //
 // Thread:  the worker that owns the shard.
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +30,7 @@
 #include "processor/join_results.h"
 #include "processor/span_windows.h"
 #include "processor/stage_operator.h"
+#include "processor/stored_groups.h"
 #include "processor/watermark.h"
 
 namespace weir::processor {
@@ -40,22 +44,25 @@ public:
                                     Batch& batch, Rows rows);
 
     [[nodiscard]] Result<bool> advance(Executor& executor, EventTime watermark, bool idle) override;
-    [[nodiscard]] Result<void> finish_epoch(Executor&) override { return {}; }
-    [[nodiscard]] EventTime next_due() override { return windows_.next_due(); }
-    [[nodiscard]] EventTime clock() const override { return windows_.now(); }
-    [[nodiscard]] std::optional<OpenWindow> next_window() override { return windows_.next_window(); }
+    [[nodiscard]] Result<void> finish_epoch(Executor&) override { return stored_.failure(); }
+    [[nodiscard]] EventTime next_due() override { return windows_->next_due(); }
+    [[nodiscard]] EventTime clock() const override { return windows_->now(); }
+    [[nodiscard]] std::optional<OpenWindow> next_window() override { return windows_->next_window(); }
     void append_open(std::string_view key, std::vector<OpenWindow>& out) override {
-        windows_.append_open(key, out);
+        windows_->append_open(key, out);
     }
-    [[nodiscard]] uint64_t records() override { return windows_.records(); }
-    [[nodiscard]] uint64_t count_records() override { return windows_.count_records(); }
-    [[nodiscard]] uint64_t open_windows() const override { return windows_.open_windows(); }
-    [[nodiscard]] uint64_t entries() const override { return windows_.groups(); }
-    [[nodiscard]] uint64_t bytes() const override { return windows_.bytes(); }
+    [[nodiscard]] uint64_t records() override { return windows_->records(); }
+    [[nodiscard]] uint64_t count_records() override { return windows_->count_records(); }
+    [[nodiscard]] uint64_t open_windows() const override { return windows_->open_windows(); }
+    [[nodiscard]] uint64_t entries() const override { return windows_->groups(); }
+    [[nodiscard]] uint64_t bytes() const override { return windows_->bytes(); }
+    [[nodiscard]] size_t changed_bytes() const override { return windows_->changed_bytes(); }
     void write_changes(EventTime watermark, state::DeltaWriter& out) override;
     [[nodiscard]] Result<void> restore(uint32_t table, std::string_view key, std::string_view value,
                                        EventTime& watermark) override;
     void restore_erased(uint32_t table, std::string_view key) override;
+    void open(state::StoredRows& rows, size_t cache_bytes) override { stored_.open(rows, cache_bytes); }
+    [[nodiscard]] Result<void> restore_stored(EventTime& watermark) override;
 
 private:
     struct Record {
@@ -76,6 +83,7 @@ private:
     void forget(int64_t) override {}
     [[nodiscard]] Result<void> give_pairs(const WindowResult& session);
     [[nodiscard]] Result<void> give_alone(const WindowResult& session, Side side);
+    [[nodiscard]] bool restore_now(std::string_view value, EventTime& watermark);
     void begin_result(size_t row, const WindowResult& session);
     [[nodiscard]] Result<void> flush_pairs();
     void count_closed();
@@ -85,9 +93,9 @@ private:
     const std::array<bool, 2> keeps_;
     const Node* input_node_ = nullptr;  // One of them.
     Accumulators accumulators_;
-    SpanWindows windows_;
+    StoredGroups stored_;  // On disk.
+    const std::unique_ptr<SpanWindows> windows_;
     JoinResults results_;
-    uint64_t next_null_ = 0;
 
     Executor* executor_ = nullptr;  // During a call.
     Result<void> given_;            // Whether results could be written in the middle of it.

@@ -29,6 +29,8 @@ public:
                               EventTime watermark) override;
     // Of a session: whether a record that joins no other one is late.
     [[nodiscard]] bool is_late_alone(EventTime time, EventTime watermark) const;
+    // Of the next span that is made.
+    [[nodiscard]] uint64_t next_sequence() const { return spans_.next_sequence(); }
     void settled() override;
     [[nodiscard]] EventTime next_due() override;
     void advance(EventTime now, Reason reason) override;

@@ -274,7 +274,7 @@ public:
         const char* given = std::getenv("WEIR_SEED");
         const unsigned seed =
             given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}();
-        MESSAGE("replay: WEIR_SEED=" << seed << " processor_test -tc='" << test << "'");
+        MESSAGE("replay: WEIR_SEED=" << seed << " processor_test -tc='" << std::string(test) << "'");
         random_.seed(seed);
     }
 

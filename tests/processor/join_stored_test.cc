@@ -23,9 +23,9 @@ std::shared_ptr<const Plan> on_disk(const std::shared_ptr<const Plan>& plan, siz
 TEST_CASE("joins on disk against a naive model, and those in memory") {
     Comparison comparison("joins on disk*");
     const std::vector<std::string> kinds{"inner", "left", "right", "full"};
-    const std::vector<std::string> ways{"within",   "window",  "within", "hopping",
-                                        "backward", "forward", "nearest"};
-    for (size_t round = 0; round < 196; ++round) {
+    const std::vector<std::string> ways{"within",   "window",  "within",  "hopping",
+                                        "backward", "session", "forward", "nearest"};
+    for (size_t round = 0; round < 224; ++round) {
         const std::string& way = ways[round / kinds.size() % ways.size()];
         const Case input = comparison.draw_case(kinds[round % kinds.size()], way);
         CAPTURE(round);
@@ -41,7 +41,7 @@ TEST_CASE("joins on disk against a naive model, and those in memory") {
         std::vector<state::RowStore*> stores;
         world.shard->append_row_stores(stores);
         REQUIRE(stores.size() == 1);
-        CHECK(stores[0]->rows() == 1);  // The clock.
+        CHECK(stores[0]->rows() == (input.by == "session" ? 2 : 1));  // The clock, and how many sessions.
     }
     CHECK(comparison.late > 0);
     CHECK(comparison.unmatched > 0);
@@ -53,7 +53,7 @@ TEST_CASE("joins in RocksDB against a naive model, and those in memory") {
     Comparison comparison("joins in RocksDB*");
     size_t round = 0;
     for (const std::string kind : {"inner", "left", "full"}) {
-        for (const std::string by : {"within", "window", "hopping", "nearest"}) {
+        for (const std::string by : {"within", "window", "hopping", "session", "nearest"}) {
             const Case input = comparison.draw_case(kind, by);
             CAPTURE(input.kind);
             CAPTURE(input.by);
@@ -151,14 +151,19 @@ TEST_CASE("a join on disk holds no more of a hundred times as many records in me
 }
 
 TEST_CASE("a join on disk stops when a pair, a record that leaves or a question cannot be read") {
-    std::string hopping = kJoin;
-    hopping.replace(hopping.find("within: 24h"), 11, "window: {hopping: {size: 4s, step: 1s}}");
-    for (size_t i = 0; i < 6; ++i) {
-        const std::string reading = std::array{"a pair", "what leaves", "a question"}[i / 2];
+    const auto join = [](const std::string& how) {
+        std::string yaml = kJoin;
+        return yaml.replace(yaml.find("within: 24h"), 11, how);
+    };
+    const std::array joins{join("within: 24h"), join("window: {hopping: {size: 4s, step: 1s}}"),
+                           join("window: {session: 1h}")};
+    for (size_t i = 0; i < 9; ++i) {
+        const std::string reading = std::array{"a pair", "what leaves", "a question"}[i / 3];
+        CAPTURE(i % 3);
         CAPTURE(reading);
         state::MemoryRowStores rows;
         state::TroubledRowStores stores(rows);
-        World world(on_disk(plan_of(i % 2 == 0 ? kJoin : hopping), 0));
+        World world(on_disk(plan_of(joins[i % 3]), 0));
         world.stores = &stores;
         world.crash();
         REQUIRE(world.in("l", "1", Event{0, 1, 1'000'000, 1, 0}.json()).ok());
