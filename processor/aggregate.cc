@@ -10,6 +10,7 @@ namespace weir::processor {
 namespace {
 
 constexpr uint8_t kClocksVersion = 2;
+constexpr uint8_t kClocksAndRestVersion = 3;
 constexpr std::string_view kClocksKey = "w";
 
 }  // namespace
@@ -31,7 +32,7 @@ Result<void> Aggregate::accumulate(Executor& executor, const Node& node, const A
     Watermarks::Before before{};
     const bool can_be_late = stage_.window.is_timed() && !processing_time_ && !batch.watermarks.empty();
     if (can_be_late) before = executor.watermarks().before(id_, batch.partition);
-    if (processing_time_) windows_->advance(std::max(windows_->now(), executor.wall_ms()), Reason::kTimer);
+    if (processing_time_) advance_all(std::max(windows_->now(), executor.wall_ms()), Reason::kTimer);
 
     split_late(batch, rows, can_be_late ? &before : nullptr);
     if (!rows_.empty()) {
@@ -40,6 +41,7 @@ Result<void> Aggregate::accumulate(Executor& executor, const Node& node, const A
         WEIR_TRY(taken_);
         WEIR_TRY(stored_.failure());
         executor.counters(node.stream).merged += rows_.size();
+        count_closed(executor);
         if (stage_.emit.kind == config::Emit::Kind::kEvery && show_at_ms_ == kEndOfTime &&
             windows_->has_changed()) {
             show_at_ms_ = executor.wall_ms() + stage_.emit.every_ms;
@@ -151,7 +153,7 @@ void Aggregate::place(const Batch& batch, const Watermarks::Before* before) {
             // Exactly as if the records had come one by one: what is due before this one is done first.
             watermark = before->at(batch.watermarks[row]);
             if (watermark >= due && watermark != kNoTime) [[unlikely]] {
-                windows_->advance(watermark, Reason::kWatermark);
+                advance_all(watermark, Reason::kWatermark);
             }
         }
         key_.clear();
@@ -209,39 +211,54 @@ void Aggregate::measure_late(Batch& batch, const Watermarks::Before& before) con
     }
 }
 
+void Aggregate::advance_all(EventTime now, Reason reason) {
+    stops_ = false;
+    const bool all = windows_->advance(now, reason);
+    WEIR_CHECK(all, "windows are given in parts while records come");
+}
+
 Result<bool> Aggregate::advance(Executor& executor, EventTime watermark, bool idle) {
     executor_ = &executor;
     const bool ended = watermark == kEndOfTime;
     const EventTime before = windows_->now();
+    stops_ = !(processing_time_ && ended);
+    bool all = true;
     if (processing_time_ && !ended) {
-        windows_->advance(std::max(before, executor.wall_ms()), Reason::kTimer);
+        all = windows_->advance(std::max(before, executor.wall_ms()), Reason::kTimer);
     } else if (watermark > before) {
-        windows_->advance(watermark, idle ? Reason::kIdle : Reason::kWatermark);
+        all = windows_->advance(watermark, idle ? Reason::kIdle : Reason::kWatermark);
         // Records of a later run still find the wall clock's time.
         if (processing_time_) windows_->restore_now(before);
     }
-    bool changed = false;
-    if (stage_.emit.kind == config::Emit::Kind::kEvery && (ended || executor.wall_ms() >= show_at_ms_)) {
+    stops_ = false;
+    bool changed = !all;
+    if (all && stage_.emit.kind == config::Emit::Kind::kEvery &&
+        (ended || executor.wall_ms() >= show_at_ms_)) {
         windows_->show_changed();
         show_at_ms_ = kEndOfTime;
         changed = true;
     }
-    const uint64_t closed = windows_->take_closed();
-    executor.counters(stage_.stream).windows_closed += closed;
-    executor.counters(stage_.stream).released += windows_->take_released();
-    changed = changed || closed > 0 || !results_.waiting().empty();
+    const uint64_t closed_before = executor.counters(stage_.stream).windows_closed;
+    count_closed(executor);
+    changed = changed || executor.counters(stage_.stream).windows_closed > closed_before ||
+              !results_.waiting().empty();
     WEIR_TRY(emit(executor));
     return changed;
+}
+
+void Aggregate::count_closed(Executor& executor) {
+    executor.counters(stage_.stream).windows_closed += windows_->take_closed();
+    executor.counters(stage_.stream).released += windows_->take_released();
 }
 
 Result<void> Aggregate::finish_epoch(Executor& executor) {
     using Kind = config::Emit::Kind;
     WEIR_TRY(stored_.failure());
     const Kind kind = stage_.emit.kind;
-    if (kind != Kind::kOnWatermark && kind != Kind::kOnUpdate && kind != Kind::kChanges) return {};
     executor_ = &executor;
-    windows_->show_changed();
-    return emit(executor);
+    if (kind == Kind::kOnWatermark || kind == Kind::kOnUpdate || kind == Kind::kChanges)
+        windows_->show_changed();
+    return emit(executor);  // What became due in a slice, too, where a stage before has a rest.
 }
 
 int64_t Aggregate::next_wall_ms() {
@@ -253,9 +270,12 @@ void Aggregate::take_results() {
     results_.clear();
 }
 
+bool Aggregate::full() { return stops_ && executor_->epoch_is_full(results_.waiting_bytes()); }
+
 Result<void> Aggregate::emit(Executor& executor) {
     WEIR_TRY(taken_);
     WEIR_TRY(stored_.failure());
+    executor.count_given(results_.waiting_bytes());
     const size_t count = results_.waiting().size();
     if (stage_.holds_rows) WEIR_TRY(give_rows(executor));
     for (size_t first = 0; first < count && !stage_.holds_rows; first += kSliceRows)
@@ -317,9 +337,10 @@ void Aggregate::write_changes(EventTime watermark, state::DeltaWriter& out) {
     windows_->write_changes(out);
     results_.write_changes(out);
     std::string row;
-    put_le<uint8_t>(row, kClocksVersion);
+    put_le<uint8_t>(row, has_rest() ? kClocksAndRestVersion : kClocksVersion);
     put_le<int64_t>(row, processing_time_ ? windows_->now() : std::max(watermark, windows_->now()));
     put_le<int64_t>(row, show_at_ms_);
+    if (has_rest()) windows_->append_rest(row);
     if (row == stored_clocks_) return;
     out.put(stage_.table, kClocksKey, row);
     stored_clocks_ = row;
@@ -330,11 +351,12 @@ bool Aggregate::restore_clocks(std::string_view value, EventTime& watermark) {
     const auto version = in.le<uint8_t>();
     const auto clock = in.le<int64_t>();
     show_at_ms_ = in.le<int64_t>();
-    if (in.failed() || !in.done() || version != kClocksVersion) return false;
     stored_clocks_ = value;
-    windows_->restore_now(clock);
     if (!processing_time_) watermark = clock;
-    return true;
+    if (version == kClocksAndRestVersion) return windows_->restore_rest(in);
+    windows_->restore_no_rest();
+    windows_->restore_now(clock);
+    return !in.failed() && in.done() && version == kClocksVersion;
 }
 
 Result<void> Aggregate::restore_stored(EventTime& watermark) {

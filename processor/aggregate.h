@@ -7,7 +7,8 @@
 //   clocks   the stage's watermark; with `time: processing` the wall clock at the poll, which never goes back
 //            here; with `emit: {every: …}` also the wall time at which changes are shown. They are state.
 //
-// Stored form: as windows.h and results.h say, and table T, key "w": version(u8) clock(i64) show_at(i64).
+// Stored form: as windows.h and results.h say, and table T, key "w": version(u8) clock(i64) show_at(i64), and
+// where windows have a rest, with the version after that, the rest.
 //
 // Thread:  the worker that owns the shard.
 #pragma once
@@ -43,6 +44,8 @@ public:
     [[nodiscard]] int64_t next_wall_ms() override;
     [[nodiscard]] bool processing_time() const override { return processing_time_; }
     [[nodiscard]] EventTime clock() const override { return windows_->now(); }
+    [[nodiscard]] bool has_rest() const override { return windows_->has_rest(); }
+    [[nodiscard]] EventTime many_due(size_t few) override { return windows_->many_due(few); }
     [[nodiscard]] int64_t shown_at_wall_ms() const override {
         return show_at_ms_ == kEndOfTime ? 0 : show_at_ms_;
     }
@@ -76,8 +79,12 @@ private:
     [[nodiscard]] Result<void> evaluate(Executor& executor, const Node& node, const AccumulateNode& input,
                                         const Batch& batch);
     void place(const Batch& batch, const Watermarks::Before* before);
+    // In the middle of a slice: little is due then (Executor::slice_end()), and all of it is given.
+    void advance_all(EventTime now, Reason reason);
     void settle() override;
     void take_results() override;
+    [[nodiscard]] bool full() override;
+    void count_closed(Executor& executor);
     void measure_late(Batch& batch, const Watermarks::Before& before) const;
     [[nodiscard]] Result<void> emit(Executor& executor);
     [[nodiscard]] Result<void> give_rows(Executor& executor);
@@ -96,6 +103,7 @@ private:
     std::string stored_clocks_;
 
     Executor* executor_ = nullptr;  // During a call.
+    bool stops_ = false;            // It may stop when the epoch is full.
     Result<void> taken_;            // Whether results could be written in the middle of it.
     std::vector<uint32_t> rows_;  // Neither late nor failed.
     std::vector<uint32_t> late_;

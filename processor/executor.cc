@@ -45,7 +45,7 @@ std::unique_ptr<StageOperator> make_join(const Graph& graph, StageId id) {
 }  // namespace
 
 Executor::Executor(const Plan& plan, ShardId shard, Watermarks& watermarks, Counters& counters,
-                   const Executor* globals)
+                   const Executor* globals, CloseBudget* budget)
     : plan_(plan),
       graph_(*plan.graph),
       shard_(shard),
@@ -53,7 +53,8 @@ Executor::Executor(const Plan& plan, ShardId shard, Watermarks& watermarks, Coun
       counters_(counters),
       dead_letters_(plan),
       batches_(graph_.frames.size()),
-      scratch_(graph_.nodes.size()) {
+      scratch_(graph_.nodes.size()),
+      budget_(budget) {
     for (size_t i = 0; i < batches_.size(); ++i) batches_[i].columns.resize(graph_.frames[i].slot_count);
     for (StageId id = 0; id < graph_.stages.size(); ++id) {
         if (graph_.stages[id].limit > 0)
@@ -440,14 +441,18 @@ Result<void> Executor::emit(const Node& node, const ExitNode& exit, size_t route
     return {};
 }
 
-Result<bool> Executor::close_due() {
-    bool closed = false;
-    for (StageId id = 0; id < stages_.size(); ++id) {
-        WEIR_ASSIGN(const bool any,
-                    stages_[id]->advance(*this, watermarks_.stage(id), watermarks_.held_by(id) < 0));
-        closed = closed || any;
+Result<bool> Executor::close_due(StageId stage) {
+    return stages_[stage]->advance(*this, watermarks_.stage(stage), watermarks_.held_by(stage) < 0);
+}
+
+EventTime Executor::slice_end(size_t partition) {
+    EventTime end = kEndOfTime;
+    for (StageId id = 0; id < stages_.size() && budget_ != nullptr; ++id) {
+        if (!watermarks_.feeds(partition, id)) continue;
+        const EventTime due = stages_[id]->many_due(budget_->few());
+        if (due != kEndOfTime) end = std::min(end, watermarks_.before(id, partition).reaches(due));
     }
-    return closed;
+    return end;
 }
 
 Result<void> Executor::finish_epoch() {

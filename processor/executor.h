@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "processor/arena.h"
 #include "processor/batch.h"
+#include "processor/close_budget.h"
 #include "processor/counters.h"
 #include "processor/dead_letter.h"
 #include "processor/encode.h"
@@ -29,9 +30,9 @@ namespace weir::processor {
 
 class Executor {
 public:
-    // `globals`: whose global tables this one looks up; null: its own.
+    // `globals`: whose global tables this one looks up; null: its own. `budget`: null: there is no limit.
     Executor(const Plan& plan, ShardId shard, Watermarks& watermarks, Counters& counters,
-             const Executor* globals);
+             const Executor* globals, CloseBudget* budget);
 
     // What holds until the next call: where outputs go, where headers come from, what now() is.
     void begin(Sink& sink, const Source* source, int64_t wall_ms);
@@ -43,12 +44,27 @@ public:
 
     [[nodiscard]] Result<void> run(const std::vector<NodeId>& nodes, Rows rows);
 
-    // Fires and closes, stage by stage, what the clocks have passed; true when that changed something.
-    [[nodiscard]] Result<bool> close_due();
+    // Fires and closes what the stage's clock has passed, until the epoch is full; true when that changed
+    // something. To be called stage by stage, in their order: one gets its time after the results of those
+    // before it, so not while one of them has a rest.
+    [[nodiscard]] Result<bool> close_due(StageId stage);
     // Shows, stage by stage, what changed in the epoch and is shown once per commit.
     [[nodiscard]] Result<void> finish_epoch();
 
+    // The partition's watermark before a record at which a slice ends, because much is due then: what is
+    // given in the middle of a slice is given whole.
+    [[nodiscard]] EventTime slice_end(size_t partition);
+
     // --- For the operators ---
+
+    // Results are given because they are due.
+    void count_given(size_t bytes) {
+        if (budget_ != nullptr) budget_->spend(bytes);
+    }
+    // No more of them in this epoch, `waiting` bytes being about to be given.
+    [[nodiscard]] bool epoch_is_full(size_t waiting) const {
+        return budget_ != nullptr && budget_->spent_with(waiting);
+    }
 
     // The expression's values: a column of the batch, or `scratch`.
     [[nodiscard]] const Column& evaluate(const expr::Expression& expression, const Batch& batch, Rows rows,
@@ -121,6 +137,7 @@ private:
     std::vector<std::shared_ptr<Table>> tables_;  // By TableId; a worker's shards share the global ones.
     std::vector<const Column*> lookup_keys_;
     KeyText key_text_;
+    CloseBudget* const budget_;
     Sink* sink_ = nullptr;
     const Source* source_ = nullptr;
     int64_t wall_ms_ = 0;

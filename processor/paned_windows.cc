@@ -63,7 +63,30 @@ void PanedWindows::restore_now(EventTime now) {
     due_known_ = false;
 }
 
-void PanedWindows::advance(EventTime now, Reason reason) {
+EventTime PanedWindows::many_due(size_t few) {
+    constexpr size_t kMostLooks = 64;  // Windows of so many panes are as much work to give.
+    if (records_ <= few || !fires() || over()) return kEndOfTime;
+    const int64_t delay_ms = fire_delay_ms();
+    size_t looks = 0;
+    size_t due = 0;
+    bool any = false;
+    Cell looked_at = 0;  // The last window that was.
+    for (const auto& [cell, pane] : panes_) {
+        Cell last = first_open(cell, delay_ms);
+        if (any) last = std::max(last, grid_.next_window(looked_at));
+        for (; last <= grid_.last_window(cell); last = grid_.next_window(last)) {
+            const auto end = panes_.upper_bound(last);
+            auto it = panes_.lower_bound(grid_.first_cell(last));
+            for (; it != end && looks <= kMostLooks; ++it, ++looks) due += group_count(*it->second);
+            if (due > few || looks > kMostLooks) return grid_.window_end(last) + delay_ms;
+            looked_at = last;
+            any = true;
+        }
+    }
+    return kEndOfTime;
+}
+
+bool PanedWindows::advance_to(EventTime now, Reason reason) {
     while (next_due() <= now && due_ != kEndOfTime) {
         settler_.settle();
         // What changed is said as it stands before anything ends; {every: …} says it with the final result.
@@ -72,12 +95,14 @@ void PanedWindows::advance(EventTime now, Reason reason) {
         const Due closing = next(stage_.window.grace_ms);
         const EventTime at = due_;
         results_.because(reason, now);
-        if (fire.at == at) show(fire.last, false);
+        if (fire.at == at && !show(fire.last, false)) return false;
+        from_.clear();
         if (closing.at == at) close(closing.last);
         now_ = at;
         due_known_ = false;
     }
     now_ = std::max(now_, now);
+    return true;
 }
 
 void PanedWindows::close(Cell last) {
@@ -112,36 +137,61 @@ void PanedWindows::sort(std::vector<Group*>& groups) const {
               [](const Group* a, const Group* b) { return a->sequence < b->sequence; });
 }
 
-void PanedWindows::show(Cell last, bool changed_only) {
+bool PanedWindows::give(Cell last, GroupTable& table) {
+    const std::vector<Group*>& groups = table.groups();
+    auto next = groups.begin();
+    if (!from_.empty()) {
+        const Group* const from = table.find(from_, hash_group_key(from_));
+        WEIR_CHECK(from != nullptr, "a window that is given in parts has lost a group");
+        next = std::lower_bound(groups.begin(), groups.end(), from,
+                                [](const Group* a, const Group* b) { return a->sequence < b->sequence; });
+    }
+    for (; next != groups.end(); ++next) {
+        if (results_.full()) {
+            from_ = (*next)->key();
+            return false;
+        }
+        add(last, (*next)->key(), **next, table.store());
+    }
+    return true;
+}
+
+bool PanedWindows::show(Cell last, bool changed_only) {
     const auto first_pane = panes_.lower_bound(grid_.first_cell(last));
     const auto end_pane = panes_.upper_bound(last);
     if (grid_.single()) {
         GroupTable& groups = first_pane->second->groups;
-        const auto& shown = changed_only ? first_pane->second->changed : groups.groups();
-        for (Group* group : shown) add(last, group->key(), *group, groups.store());
-        return;
+        if (!changed_only) return give(last, groups);
+        for (Group* group : first_pane->second->changed) add(last, group->key(), *group, groups.store());
+        return true;
     }
-    GroupTable merged(accumulators_);
+    auto merged = changed_only ? nullptr : std::move(in_parts_);
+    const bool goes_on = merged != nullptr;
+    if (!goes_on) merged = std::make_unique<GroupTable>(accumulators_);
     const auto take = [&](Group& into, Group& from, Pane& pane) {
-        accumulators_.merge(into.cells(), merged.store(), from.cells(), pane.groups.store());
+        accumulators_.merge(into.cells(), merged->store(), from.cells(), pane.groups.store());
         into.records += from.records;
     };
-    for (auto it = first_pane; it != end_pane; ++it) {
+    for (auto it = first_pane; it != end_pane && !goes_on; ++it) {
         Pane& pane = *it->second;
         for (Group* group : changed_only ? pane.changed : pane.groups.groups()) {
-            Group& into = merged.group(group->key(), group->hash);
+            Group& into = merged->group(group->key(), group->hash);
             if (!changed_only) take(into, *group, pane);
         }
     }
-    if (changed_only) {
-        for (Group* into : merged.groups()) {
-            for (auto it = first_pane; it != end_pane; ++it) {
-                Group* const from = it->second->groups.find(into->key(), into->hash);
-                if (from != nullptr) take(*into, *from, *it->second);
-            }
+    if (!changed_only) {
+        if (give(last, *merged)) return true;
+        in_parts_ = std::move(merged);
+        return false;
+    }
+    for (Group* into : merged->groups()) {
+        for (auto it = first_pane; it != end_pane; ++it) {
+            Group* const from = it->second->groups.find(into->key(), into->hash);
+            if (from != nullptr) take(*into, *from, *it->second);
         }
     }
-    for (Group* group : merged.groups()) add(last, group->key(), *group, merged.store());
+    for (Group* group : merged->groups()) add(last, group->key(), *group, merged->store());
+    return true;
 }
 
 void PanedWindows::show_changed() {

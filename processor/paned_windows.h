@@ -25,7 +25,7 @@ public:
     [[nodiscard]] Place place(std::string_view key, uint64_t hash, EventTime time,
                               EventTime watermark) override;
     [[nodiscard]] EventTime next_due() override;
-    void advance(EventTime now, Reason reason) override;
+    [[nodiscard]] EventTime many_due(size_t few) override;
     void restore_now(EventTime now) override;
     [[nodiscard]] bool has_changed() override { return changed_panes_ > 0; }
     void show_changed() override;
@@ -42,6 +42,8 @@ public:
 
 protected:
     using Cell = WindowGrid::Cell;
+
+    [[nodiscard]] bool advance_to(EventTime now, Reason reason) override;
 
     struct Pane {
         explicit Pane(const Accumulators& accumulators) : groups(accumulators) {}
@@ -60,6 +62,7 @@ protected:
         uint64_t stored_records = 0;   // `records` as stored.
         size_t changes_stored = 0;     // So many of `changed` are stored as such …
         bool changes_dropped = false;  // … and others that are not in memory any more.
+        std::vector<Group*> by_key;    // `groups`, sorted for show(), which may come back; empty: not.
 
         [[nodiscard]] bool has_changed() const { return changes_dropped || !changed.empty(); }
     };
@@ -96,8 +99,11 @@ protected:
     void close(Cell last);
     // Puts groups in the order in which they are shown.
     virtual void sort(std::vector<Group*>& groups) const;
-    // Shows all groups of a window, or those that changed, which are sorted.
-    virtual void show(Cell last, bool changed_only);
+    // Shows all groups of a window, or those that changed, which are sorted. All: from from_ on, and false,
+    // with from_, when the listener is full.
+    virtual bool show(Cell last, bool changed_only);
+    // How many groups a pane has, at most.
+    [[nodiscard]] virtual size_t group_count(const Pane& pane) const { return pane.groups.size(); }
     // What changed in a pane has been shown.
     virtual void forget_changed(Pane& pane);
     // Of a group; none: the pane does not have it.
@@ -105,6 +111,8 @@ protected:
                                                             uint64_t hash);
     [[nodiscard]] OpenWindow describe(Cell last, int64_t records) const;
     void add(Cell last, std::string_view key, Group& group, const AccumulatorStore& store);
+    // Gives a table's groups as show() does.
+    [[nodiscard]] bool give(Cell last, GroupTable& table);
 
     const WindowGrid grid_;
     Panes panes_;
@@ -115,6 +123,7 @@ protected:
     EventTime due_ = kEndOfTime;
     bool due_known_ = false;
     size_t changed_panes_ = 0;
+    std::unique_ptr<GroupTable> in_parts_;  // The groups of the window that is given so.
     std::vector<EventTime> erased_;  // Stored panes freed in this epoch, by start.
 };
 

@@ -156,6 +156,9 @@ Result<void> Worker::try_recover() {
     sink_.reset();
     log_.reset();
     shards_.clear();
+    input_ = {};
+    input_open_ = false;
+    close_budget_.renew();
     log_reserved_ = false;
     epoch_started_us_ = 0;
     previous_ = {};
@@ -184,7 +187,7 @@ Result<void> Worker::try_recover() {
         shards_.push_back(std::make_unique<Shard>(plan_, shard,
                                                   partitions_of(shard, sharded_counts_),
                                                   settings_.partition_counts, clock_, counters_,
-                                                  globals_.get()));
+                                                  globals_.get(), &close_budget_));
     if (slot_directory_ != nullptr)
         WEIR_TRY(restore_from_log(committed));
     else

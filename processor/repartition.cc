@@ -233,8 +233,11 @@ RepartitionClocks::Told RepartitionClocks::now(size_t repartition) const {
         return executor_.stage(stage).next_due() != kEndOfTime;
     });
     for (const StageId stage : plan.after) {
-        const EventTime watermark =
-            Watermarks::less(watermarks_.stage(stage), graph_.stages[stage].behind_ms);
+        // What it has not given yet comes behind its clock, wherever its watermark is.
+        const StageOperator& stage_operator = executor_.stage(stage);
+        EventTime given = watermarks_.stage(stage);
+        if (stage_operator.has_rest()) given = std::min(given, stage_operator.clock());
+        const EventTime watermark = Watermarks::less(given, graph_.stages[stage].behind_ms);
         if (open || watermarks_.held_by(stage) >= 0) at_most(watermark);
         reached_at_most(watermark);
     }

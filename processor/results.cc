@@ -26,9 +26,19 @@ Results::Results(const Stage& stage, const Accumulators& accumulators, ResultTak
 void Results::push(const WindowResult& result, Op op) {
     WindowResult& kept = waiting_.emplace_back(result);
     kept.key = arena_.copy(result.key);
+    text_bytes_ += result.key.size();
     kept.meta.reason = reason_;
     kept.meta.watermark = watermark_;
     kept.meta.op = op;
+}
+
+// What it points to may be gone before the row is made.
+void Results::push_value(Value value) {
+    if (value.type == Type::kText || value.type == Type::kJsonb || value.type == Type::kError) {
+        text_bytes_ += value.bytes().size();
+        value = Value::of_bytes(value.type, arena_.copy(value.bytes()));
+    }
+    values_.push_back(value);
 }
 
 void Results::push_shown(std::string_view key, const std::string& row, Op op) {
@@ -44,9 +54,7 @@ void Results::push_shown(std::string_view key, const std::string& row, Op op) {
     for (size_t call = 0; call < call_count_; ++call) {
         Value value;
         static_cast<void>(read_stored_value(in, value));
-        if (value.type == Type::kText || value.type == Type::kJsonb || value.type == Type::kError)
-            value = Value::of_bytes(value.type, arena_.copy(value.bytes()));
-        values_.push_back(value);
+        push_value(value);
     }
 }
 
@@ -54,15 +62,10 @@ void Results::add(int64_t prefix, const WindowResult& result, const Accumulator*
                   const AccumulatorStore& store) {
     const size_t first = values_.size();
     push(result, Op::kNone);
-    for (size_t call = 0; call < call_count_; ++call) {
-        Value value = accumulators_.result(call, cells, store, arena_);
-        // The group may be gone before the row is made.
-        if (value.type == Type::kText || value.type == Type::kJsonb || value.type == Type::kError)
-            value = Value::of_bytes(value.type, arena_.copy(value.bytes()));
-        values_.push_back(value);
-    }
+    for (size_t call = 0; call < call_count_; ++call)
+        push_value(accumulators_.result(call, cells, store, arena_));
     if (keeps_shown_) add_shown(prefix, result, first);
-    if (waiting_.size() >= kMostWaiting) taker_.take_results();
+    if (waiting_.size() >= kMostWaiting || text_bytes_ >= kMostWaitingBytes) taker_.take_results();
 }
 
 Results::Shown::iterator Results::find_shown() {
@@ -162,6 +165,7 @@ void Results::clear() {
     waiting_.clear();
     values_.clear();
     arena_.reset();
+    text_bytes_ = 0;
 }
 
 void Results::write_changes(state::DeltaWriter& out) {

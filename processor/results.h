@@ -55,6 +55,8 @@ public:
     // It is final: nothing will replace it.
     virtual void forget(int64_t prefix, std::string_view key) = 0;
     virtual void forget(int64_t prefix) = 0;
+    // The open epoch has given enough of what was due: the rest is for the next one.
+    [[nodiscard]] virtual bool full() { return false; }
 
 protected:
     ~WindowListener() = default;
@@ -64,6 +66,8 @@ protected:
 class ResultTaker {
 public:
     virtual void take_results() = 0;
+    // As WindowListener::full().
+    [[nodiscard]] virtual bool full() = 0;
 
 protected:
     ~ResultTaker() = default;
@@ -72,6 +76,7 @@ protected:
 class Results final : public WindowListener {
 public:
     static constexpr size_t kMostWaiting = 1024;
+    static constexpr size_t kMostWaitingBytes = 1 << 20;
 
     // `stored`: for stages on disk.
     Results(const Stage& stage, const Accumulators& accumulators, ResultTaker& taker,
@@ -86,12 +91,16 @@ public:
     void withdraw(int64_t prefix, std::string_view key) override;
     void forget(int64_t prefix, std::string_view key) override;
     void forget(int64_t prefix) override;
+    [[nodiscard]] bool full() override { return taker_.full(); }
 
     // --- What waits to become rows ---
 
     [[nodiscard]] const std::vector<WindowResult>& waiting() const { return waiting_; }
     [[nodiscard]] const Value& value(size_t result, size_t call) const {
         return values_[result * call_count_ + call];
+    }
+    [[nodiscard]] size_t waiting_bytes() const {
+        return waiting_.size() * sizeof(WindowResult) + values_.size() * sizeof(Value) + text_bytes_;
     }
     void clear();
 
@@ -108,6 +117,7 @@ private:
     [[nodiscard]] Shown::iterator find_shown();
     void add_shown(int64_t prefix, const WindowResult& result, size_t first_value);
     void push(const WindowResult& result, Op op);
+    void push_value(Value value);
     void push_shown(std::string_view key, const std::string& row, Op op);
     Shown::iterator erase(Shown::iterator entry);
 
@@ -123,6 +133,7 @@ private:
     Arena arena_;  // Keys and texts of what waits.
     std::vector<WindowResult> waiting_;
     std::vector<Value> values_;
+    size_t text_bytes_ = 0;  // Of those, in the arena.
     Shown shown_;
     size_t shown_bytes_ = 0;
     std::set<std::string> dirty_;

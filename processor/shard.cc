@@ -15,12 +15,13 @@ class Shard::Impl {
 public:
     Impl(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions,
          std::span<const int32_t> partition_counts, const Clock& clock, Counters& counters,
-         const Impl* globals)
+         const Impl* globals, CloseBudget* budget)
         : plan_(plan),
           id_(id),
           clock_(clock),
           watermarks_(*plan.graph, partitions, sources_of_topics(plan), partition_counts, clock),
-          executor_(plan, id, watermarks_, counters, globals == nullptr ? nullptr : &globals->executor_),
+          executor_(plan, id, watermarks_, counters, globals == nullptr ? nullptr : &globals->executor_,
+                    budget),
           upstream_(*plan.graph, id, watermarks_, executor_, partition_counts) {
         for (size_t source = 0; source < plan.graph->sources.size(); ++source) {
             const int32_t repartition = plan.graph->sources[source].repartition;
@@ -32,8 +33,8 @@ public:
         }
     }
 
-    Result<void> process(const InputRun& run, const Source& source, int64_t wall_ms, Sink& sink) {
-        if (run.records.empty()) return {};
+    Result<size_t> process(const InputRun& run, const Source& source, int64_t wall_ms, Sink& sink) {
+        if (run.records.empty()) return 0;
         changed_ = true;
         const size_t index = watermarks_.index_of(run.partition);
         const int64_t now_us = clock_.monotonic_us();
@@ -42,19 +43,25 @@ public:
         const int32_t repartition = plan_.graph->sources[partition.source].repartition;
         // What travelled of an internal topic's records has no headers to ask the source for.
         executor_.begin(sink, repartition < 0 ? &source : nullptr, wall_ms);
+        if (wall_clock_due(wall_ms)) WEIR_TRY(close_due(now_us));
         const size_t slice = plan_.graph->sources[partition.source].one_by_one ? 1 : kSliceRows;
-        for (size_t first = 0; first < run.records.size(); first += slice) {
-            const auto records = run.records.subspan(first, std::min(slice, run.records.size() - first));
-            if (repartition < 0)
-                WEIR_TRY(readers_[partition.source]->read(executor_, index, records, source, wall_ms, sink));
-            else
+        size_t taken = 0;
+        while (taken < run.records.size() && (!closing_ || restored_)) {
+            auto records = run.records.subspan(taken, std::min(slice, run.records.size() - taken));
+            if (repartition < 0) {
+                WEIR_ASSIGN(const size_t read, readers_[partition.source]->read(executor_, index, records,
+                                                                                source, wall_ms, sink));
+                records = records.first(read);
+            } else {
                 WEIR_TRY(internal_readers_[static_cast<size_t>(repartition)]->read(executor_, index, records,
                                                                                    wall_ms));
+            }
+            taken += records.size();
             partition.next_offset = records.back().offset + 1;
             partition.position = std::max(partition.position, partition.next_offset);
             WEIR_TRY(close_due(now_us));
         }
-        return {};
+        return taken;
     }
 
     void stood_still() {
@@ -71,8 +78,16 @@ public:
         return close_due(now_us);
     }
 
+    bool closing() const { return closing_.has_value(); }
+
+    Result<void> go_on(Sink& sink) {
+        restored_ = false;
+        executor_.begin(sink, nullptr, clock_.wall_ms());
+        return close_due(clock_.monotonic_us());
+    }
+
     int64_t next_deadline_us() {
-        if (look_at_clock_) return 0;
+        if (look_at_clock_ || closing_) return 0;
         int64_t next = std::min({watermarks_.next_idle_us(), watermarks_.next_lease_us(),
                                  changed_ ? INT64_MAX : upstream_.next_heartbeat_us()});
         for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
@@ -93,9 +108,7 @@ public:
         executor_.begin(sink, nullptr, clock_.wall_ms());
         watermarks_.raise(watermark, depth);
         changed_ = changed_ || plan_.stateful;
-        WEIR_ASSIGN(const bool closed, executor_.close_due());
-        static_cast<void>(closed);
-        return {};
+        return close_due(clock_.monotonic_us());
     }
 
     void caught_up(const CaughtUp& event) {
@@ -128,11 +141,11 @@ public:
             if (state::StoredRows* const rows = stored_of(plan_.graph->stages[id].table)) {
                 changes_.clear();
                 state::DeltaWriter changes(changes_);
-                stage_operator.write_changes(watermarks_.stage(id), changes);
+                stage_operator.write_changes(reached(id), changes);
                 replay(changes_, *rows);
                 out.append(changes_);
             } else {
-                stage_operator.write_changes(watermarks_.stage(id), out);
+                stage_operator.write_changes(reached(id), out);
             }
             watermarks_.emitted(id);
         }
@@ -218,6 +231,9 @@ public:
             WEIR_TRY(executor_.stage(id).restore_stored(watermark));
             if (watermark != kNoTime) watermarks_.restore_stage(id, watermark);
         }
+        for (StageId id = 0; id < plan_.graph->stages.size() && !closing_; ++id)
+            if (executor_.stage(id).has_rest()) closing_ = id;
+        restored_ = closing_.has_value();
         return {};
     }
 
@@ -400,18 +416,40 @@ private:
         return result;
     }
 
-    // Stages in order, each raised after the results of those before it are in.
+    // Stages in order, each raised after the results of those before it are in, from the one with a rest on.
     Result<void> close_due(int64_t now_us) {
+        if (restored_) return {};
         watermarks_.expire_leases(now_us);
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+        for (StageId id = closing_.value_or(0); id < plan_.graph->stages.size(); ++id) {
             watermarks_.refresh(id, now_us);
-            const bool waits = executor_.stage(id).next_due() != kEndOfTime;
+            StageOperator& stage_operator = executor_.stage(id);
+            const bool waits = stage_operator.next_due() != kEndOfTime;
             changed_ = changed_ || (waits && watermarks_.emit_due(id, now_us));
+            WEIR_ASSIGN(const bool closed, executor_.close_due(id));
+            changed_ = changed_ || closed;
+            if (!stage_operator.has_rest()) continue;
+            closing_ = id;
+            return {};
         }
-        WEIR_ASSIGN(const bool closed, executor_.close_due());
-        changed_ = changed_ || closed;
+        closing_.reset();
         upstream_.refresh(now_us);
         return {};
+    }
+
+    // The stage's watermark as it is stored. Behind the stage with a rest results are still to come, which
+    // must not find one that an end of input has raised for all.
+    [[nodiscard]] EventTime reached(StageId id) {
+        const EventTime watermark = watermarks_.stage(id);
+        return closing_ && id > *closing_ ? std::min(watermark, executor_.stage(id).clock()) : watermark;
+    }
+
+    // Before a slice, in the middle of which it would have to be given whole.
+    [[nodiscard]] bool wall_clock_due(int64_t wall_ms) {
+        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+            StageOperator& stage_operator = executor_.stage(id);
+            if (stage_operator.processing_time() && stage_operator.next_due() <= wall_ms) return true;
+        }
+        return false;
     }
 
     Result<StageId> stage_of(uint32_t table) const {
@@ -431,6 +469,8 @@ private:
     RepartitionClocks upstream_;
     std::vector<std::unique_ptr<SourceReader>> readers_;                // By source of the file.
     std::vector<std::unique_ptr<RepartitionReader>> internal_readers_;  // By internal topic.
+    std::optional<StageId> closing_;  // The stage that has a rest …
+    bool restored_ = false;           // … since before this process, which has not gone on with it yet.
     bool changed_ = false;
     bool look_at_clock_ = false;
 };
@@ -442,18 +482,20 @@ std::string stage_name(const Plan& plan, const Stage& stage) {
 
 Shard::Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions,
              std::span<const int32_t> partition_counts, const Clock& clock, Counters& counters,
-             const Shard* globals)
+             const Shard* globals, CloseBudget* budget)
     : impl_(std::make_unique<Impl>(plan, id, partitions, partition_counts, clock, counters,
-                                   globals == nullptr ? nullptr : globals->impl_.get())) {}
+                                   globals == nullptr ? nullptr : globals->impl_.get(), budget)) {}
 Shard::~Shard() = default;
 
 ShardId Shard::id() const { return impl_->id(); }
-Result<void> Shard::process(const InputRun& run, const Source& source, int64_t wall_ms, Sink& sink) {
+Result<size_t> Shard::process(const InputRun& run, const Source& source, int64_t wall_ms, Sink& sink) {
     return impl_->process(run, source, wall_ms, sink);
 }
 void Shard::caught_up(const CaughtUp& event) { impl_->caught_up(event); }
 void Shard::stood_still() { impl_->stood_still(); }
 Result<void> Shard::advance_time(Source& source, Sink& sink) { return impl_->advance_time(source, sink); }
+bool Shard::closing() const { return impl_->closing(); }
+Result<void> Shard::go_on(Sink& sink) { return impl_->go_on(sink); }
 int64_t Shard::next_deadline_us() const { return impl_->next_deadline_us(); }
 Result<void> Shard::advance_watermark(EventTime watermark, size_t depth, Sink& sink) {
     return impl_->advance_watermark(watermark, depth, sink);

@@ -5,6 +5,8 @@
 // Order:   results do not depend on how records are cut into runs: a record is tested for lateness against
 //          the watermark that stood before it, and outputs keep the input's order; windows close after the
 //          run that closes them, in order of their end, groups in the order of their first record.
+// Closing: where more is due than the CloseBudget allows, it is closing(): what is left is given by go_on(),
+//          in epochs of their own, before any other call but those of the epoch.
 // Thread:  the worker that owns it. The plan outlives it.
 // Memory:  a run of any length is worked off in slices of kSliceRows records; buffers are reused.
 // Failure: kRecordFailed where the error policy is `fail`, else the sink's own error. Either leaves the shard
@@ -21,6 +23,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "processor/close_budget.h"
 #include "processor/counters.h"
 #include "processor/endpoint.h"
 #include "processor/plan.h"
@@ -101,10 +104,11 @@ class Shard {
 public:
     // `partitions`: every input partition with this number that exists, in the order of the plan's inputs;
     // for kGlobalTables all those of the global tables. `partition_counts`: by input, of the whole topic.
-    // `globals`: where this shard looks global tables up.
+    // `globals`: where this shard looks global tables up. `budget`: of the worker, which it outlives; null:
+    // there is no limit.
     Shard(const Plan& plan, ShardId id, std::span<const TopicPartition> partitions,
           std::span<const int32_t> partition_counts, const Clock& clock, Counters& counters,
-          const Shard* globals = nullptr);
+          const Shard* globals = nullptr, CloseBudget* budget = nullptr);
     ~Shard();
     Shard(const Shard&) = delete;
     Shard& operator=(const Shard&) = delete;
@@ -112,9 +116,9 @@ public:
     [[nodiscard]] ShardId id() const;
 
     // Takes one partition's records; their views must live until the call returns. `wall_ms` is the time of
-    // the poll: what max_ahead and now() mean by now.
-    [[nodiscard]] Result<void> process(const InputRun& run, const Source& source, int64_t wall_ms,
-                                       Sink& sink);
+    // the poll: what max_ahead and now() mean by now. How many it took: fewer than all when it is closing().
+    [[nodiscard]] Result<size_t> process(const InputRun& run, const Source& source, int64_t wall_ms,
+                                         Sink& sink);
 
     // Everything before `caught_up.end_offset` was delivered.
     void caught_up(const CaughtUp& caught_up);
@@ -125,6 +129,11 @@ public:
     // Declares quiet partitions idle, lets event time tick, closes what became due. Asks the source for a
     // partition's end only when it is about to become idle. Cheap when nothing is due.
     [[nodiscard]] Result<void> advance_time(Source& source, Sink& sink);
+
+    // What became due was not given whole, because the epoch is full. After a restart only go_on() takes that
+    // up, so that tables can be read before.
+    [[nodiscard]] bool closing() const;
+    [[nodiscard]] Result<void> go_on(Sink& sink);
 
     // Monotonic microseconds at which advance_time() has something to do, as far as is known now; INT64_MAX:
     // nothing until records come.

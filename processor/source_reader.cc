@@ -81,26 +81,15 @@ SourceReader::SourceReader(const Plan& plan, size_t source, Watermarks& watermar
                   feeds_a_stage(*plan.graph, source)),
       keys_rows_(source_.table.has_value() && source_.key_slot != PathTree::kNoSlot) {}
 
-Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<const InputRecord> records,
-                                const Source& source, int64_t wall_ms, Sink& sink) {
+Result<size_t> SourceReader::read(Executor& executor, size_t partition, std::span<const InputRecord> records,
+                                  const Source& source, int64_t wall_ms, Sink& sink) {
     Batch& batch = executor.begin_slice(source_.frame, records.size());
     batch.partition = partition;
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < records.size(); ++i) {
-        batch.records[i] = &records[i];
-        bytes += records[i].key.size() + records[i].value.size();
-    }
-    counters_.records += records.size();
-    counters_.bytes += bytes;
+    for (size_t i = 0; i < records.size(); ++i) batch.records[i] = &records[i];
 
     rows_.clear();
     errors_.clear();
     decoder_.decode(records, executor.arena(), batch.columns, rows_, errors_);
-    counters_.decode_errors += errors_.size();
-    for (const DecodeError& error : errors_) {
-        WEIR_TRY(reject(executor, partition, records[error.row], ErrorName::kDecodeFailed, ".format",
-                        error.message, source, sink));
-    }
     if (keys_rows_) records = keyed(executor, batch, records);
     if (source_.table) WEIR_TRY(check_row_keys(executor, partition, records, source, sink));
     for (const expr::Slot slot : plan_.graph->frames[source_.frame].null_slots) {
@@ -109,10 +98,14 @@ Result<void> SourceReader::read(Executor& executor, size_t partition, std::span<
     fill_metadata(executor, batch, partition, records, source);
     batch.watermarks.resize(records.size());
     batch.wall_ms = wall_ms;
-    WEIR_TRY(assign_times(executor, batch, partition, records, source, sink));
+    WEIR_ASSIGN(const size_t taken, assign_times(executor, batch, partition, records, source, sink));
+    counters_.records += taken;
+    for (const InputRecord& record : records.first(taken))
+        counters_.bytes += record.key.size() + record.value.size();
     if (source_.key_slot != PathTree::kNoSlot && !keys_rows_) check_keys(batch, partition, wall_ms);
     counters_.delivered += rows_.size();
-    return executor.run(source_.next, rows_);
+    WEIR_TRY(executor.run(source_.next, rows_));
+    return taken;
 }
 
 std::span<const InputRecord> SourceReader::keyed(Executor& executor, Batch& batch,
@@ -213,12 +206,24 @@ void SourceReader::fill_metadata(Executor& executor, Batch& batch, size_t partit
     });
 }
 
-// Keeps in rows_ what has a usable event time, and moves the partition's watermark: a row is seen with the
-// watermark before it, then its time counts, then the watermark that it carries.
-Result<void> SourceReader::assign_times(Executor& executor, Batch& batch, size_t index,
-                                        std::span<const InputRecord> records, const Source& source,
-                                        Sink& sink) {
+// Rejects what was not decoded, keeps in rows_ what has a usable event time, and moves the partition's
+// watermark: a row is seen with the watermark before it, then its time counts, then the watermark that it
+// carries. Ends where the slice has to.
+Result<size_t> SourceReader::assign_times(Executor& executor, Batch& batch, size_t index,
+                                          std::span<const InputRecord> records, const Source& source,
+                                          Sink& sink) {
     Watermarks::Partition& partition = watermarks_.partition(index);
+    const EventTime slice_end = executor.slice_end(index);
+    size_t taken = records.size();
+    size_t rejected = 0;  // Of errors_.
+    const auto reject_before = [&](size_t end) -> Result<void> {
+        for (; rejected < errors_.size() && errors_[rejected].row < end; ++rejected) {
+            ++counters_.decode_errors;
+            WEIR_TRY(reject(executor, index, records[errors_[rejected].row], ErrorName::kDecodeFailed,
+                            ".format", errors_[rejected].message, source, sink));
+        }
+        return {};
+    };
     const Watermarks::Strategy strategy(source_.watermark);
     const auto column_of = [&](const std::optional<expr::Expression>& expression, Column& scratch) {
         return expression ? &executor.evaluate(*expression, batch, rows_, scratch) : nullptr;
@@ -231,6 +236,12 @@ Result<void> SourceReader::assign_times(Executor& executor, Batch& batch, size_t
     uint32_t advanced_by = 0;
     size_t kept = 0;
     for (const uint32_t row : rows_) {
+        if (partition.watermark >= slice_end && row > 0) [[unlikely]] {
+            taken = row;
+            break;
+        }
+        if (!errors_.empty()) [[unlikely]]
+            WEIR_TRY(reject_before(row));
         bool is_marker = false;
         if (markers != nullptr) {
             const Value& value = (*markers)[row];
@@ -289,13 +300,14 @@ Result<void> SourceReader::assign_times(Executor& executor, Batch& batch, size_t
             rows_[kept++] = row;
         }
     }
+    WEIR_TRY(reject_before(taken));
     if (advances > 0) {
         partition.advances += advances;
         partition.advanced_offset = records[advanced_by].offset;
         partition.advanced_wall_ms = batch.wall_ms;
     }
     rows_.resize(kept);
-    return {};
+    return taken;
 }
 
 // `value`: of the timestamp expression; null: the record's own time is used. `ahead_ms`: 0 when the time is

@@ -25,10 +25,11 @@ class SourceReader {
 public:
     SourceReader(const Plan& plan, size_t source, Watermarks& watermarks, Counters& counters);
 
-    // `partition`: index among the shard's.
-    [[nodiscard]] Result<void> read(Executor& executor, size_t partition,
-                                    std::span<const InputRecord> records, const Source& source,
-                                    int64_t wall_ms, Sink& sink);
+    // `partition`: index among the shard's. How many records it took, one or more: those before the first one
+    // at which a slice has to end (Executor::slice_end()).
+    [[nodiscard]] Result<size_t> read(Executor& executor, size_t partition,
+                                      std::span<const InputRecord> records, const Source& source,
+                                      int64_t wall_ms, Sink& sink);
 
 private:
     // `key`: of the source, which the record does not satisfy.
@@ -46,9 +47,9 @@ private:
                                            Sink& sink);
     void fill_metadata(Executor& executor, Batch& batch, size_t partition,
                        std::span<const InputRecord> records, const Source& source);
-    [[nodiscard]] Result<void> assign_times(Executor& executor, Batch& batch, size_t partition,
-                                            std::span<const InputRecord> records, const Source& source,
-                                            Sink& sink);
+    [[nodiscard]] Result<size_t> assign_times(Executor& executor, Batch& batch, size_t partition,
+                                              std::span<const InputRecord> records, const Source& source,
+                                              Sink& sink);
     void check_keys(const Batch& batch, size_t partition, int64_t wall_ms);
 
     const Plan& plan_;

@@ -223,7 +223,7 @@ bool SpanWindows::has_changed() {
 
 void SpanWindows::take_up_due(EventTime) { prepare(); }
 
-void SpanWindows::advance(EventTime now, Reason reason) {
+bool SpanWindows::advance_to(EventTime now, Reason reason) {
     for (take_up_due(now); !heap_.empty() && heap_.front().at <= now; take_up_due(now)) {
         const Due due = heap_.front();
         std::pop_heap(heap_.begin(), heap_.end());
@@ -250,6 +250,7 @@ void SpanWindows::advance(EventTime now, Reason reason) {
         spans_.drop(span);
     }
     now_ = std::max(now_, now);
+    return true;
 }
 
 // Its result is final.

@@ -33,7 +33,7 @@ public:
     [[nodiscard]] uint64_t next_sequence() const { return spans_.next_sequence(); }
     void settled() override;
     [[nodiscard]] EventTime next_due() override;
-    void advance(EventTime now, Reason reason) override;
+    [[nodiscard]] EventTime many_due(size_t) override { return kEndOfTime; }
     [[nodiscard]] bool has_changed() override;
     void show_changed() override;
     [[nodiscard]] std::optional<OpenWindow> next_window() override;
@@ -57,6 +57,8 @@ public:
 
 protected:
     using Kind = config::Window::Kind;
+
+    [[nodiscard]] bool advance_to(EventTime now, Reason reason) override;
 
     struct Due {
         EventTime at;

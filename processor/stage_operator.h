@@ -31,7 +31,8 @@ class StageOperator {
 public:
     virtual ~StageOperator() = default;
 
-    // Gives what is due; true when that changed something.
+    // Gives what is due; true when that changed something. It may stop when the executor's epoch is full;
+    // then it has a rest, and no records come to it before it has given that, in as many calls as it takes.
     [[nodiscard]] virtual Result<bool> advance(Executor& executor, EventTime watermark, bool idle) = 0;
     // Shows what an epoch has to show before it is committed.
     [[nodiscard]] virtual Result<void> finish_epoch(Executor& executor) = 0;
@@ -42,6 +43,13 @@ public:
     [[nodiscard]] virtual int64_t next_wall_ms() { return kEndOfTime; }
     [[nodiscard]] virtual bool processing_time() const { return false; }
     [[nodiscard]] virtual EventTime clock() const = 0;
+    [[nodiscard]] virtual bool has_rest() const { return false; }
+    // When more than `few` results are due that advance() can give in parts, about; kEndOfTime: not by what
+    // there is.
+    [[nodiscard]] virtual EventTime many_due(size_t few) {
+        static_cast<void>(few);
+        return kEndOfTime;
+    }
 
     // For people. emit: {every: …}: the wall time at which changes are shown; 0: there are none.
     [[nodiscard]] virtual int64_t shown_at_wall_ms() const { return 0; }

@@ -56,6 +56,7 @@ public:
     // nullopt: there is none. The view lasts until the next call.
     [[nodiscard]] std::optional<std::string_view> find(uint32_t table, std::string_view key);
     [[nodiscard]] std::optional<std::string_view> find(uint32_t table, int64_t prefix, std::string_view key);
+    // Those that begin with `prefix`, from the key `from` on.
     [[nodiscard]] Cursor scan(uint32_t table, std::string_view prefix, std::string_view from = {}) {
         return rows_->scan(table, prefix, from);
     }

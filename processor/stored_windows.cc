@@ -16,9 +16,10 @@ std::string tagged(char tag, int64_t prefix) {
     return key;
 }
 
-// Calls use(key, cursors) for each key in order, with those of the cursors that stand at it, in their order.
+// Calls use(key, cursors) for each key in order, with those of the cursors that stand at it, in their order;
+// until it says false, and then does so, too.
 template <class Use>
-void merge_by_key(std::vector<GroupCursor>& cursors, const Use& use) {
+bool merge_by_key(std::vector<GroupCursor>& cursors, const Use& use) {
     const auto after = [&](size_t a, size_t b) {
         const int order = cursors[a].key().compare(cursors[b].key());
         return order != 0 ? order > 0 : a > b;
@@ -32,14 +33,14 @@ void merge_by_key(std::vector<GroupCursor>& cursors, const Use& use) {
             heap.push_back(i);
             std::push_heap(heap.begin(), heap.end(), after);
         }
-        if (heap.empty()) return;
+        if (heap.empty()) return true;
         same.clear();
         do {
             std::pop_heap(heap.begin(), heap.end(), after);
             same.push_back(heap.back());
             heap.pop_back();
         } while (!heap.empty() && cursors[heap.front()].key() == cursors[same.front()].key());
-        use(cursors[same.front()].key(), same);
+        if (!use(cursors[same.front()].key(), same)) return false;
     }
 }
 
@@ -51,6 +52,7 @@ Place StoredWindows::place(std::string_view key, uint64_t hash, EventTime time, 
     Pane& pane = *latest_;
     Group& group = pane.groups.group(key, hash);
     const bool is_new = group.records == 0;
+    if (is_new) pane.by_key.clear();
     if (is_new && !(pane.stored && stored_.read(pane.start, key, group, pane.groups.store())))
         ++pane.group_count;
     if (grid_.endless()) {
@@ -65,16 +67,20 @@ void StoredWindows::sort(std::vector<Group*>& groups) const {
     std::sort(groups.begin(), groups.end(), [](Group* a, Group* b) { return a->key() < b->key(); });
 }
 
-GroupCursor StoredWindows::groups_of(Pane& pane) {
-    std::vector<Group*> cached = pane.groups.unordered_groups();
-    sort(cached);
+GroupCursor StoredWindows::groups_of(Pane& pane, std::string_view from) {
+    if (pane.by_key.empty()) {
+        pane.by_key = pane.groups.unordered_groups();
+        sort(pane.by_key);
+    }
+    const auto first = std::lower_bound(pane.by_key.begin(), pane.by_key.end(), from,
+                                        [](Group* a, std::string_view key) { return a->key() < key; });
     std::optional<StoredGroups::Cursor> stored;
     if (pane.stored) {
         std::string prefix;
         append_prefix(pane.start, prefix);
-        stored = stored_.scan(0, prefix);
+        stored = stored_.scan(0, prefix, prefix + std::string(from));
     }
-    return {stored_, std::move(cached), std::move(stored), kPrefixBytes};
+    return {stored_, {first, pane.by_key.end()}, std::move(stored), kPrefixBytes};
 }
 
 GroupCursor StoredWindows::changed_of(Pane& pane) {
@@ -107,19 +113,23 @@ void StoredWindows::merge(const Place& from) {
     merged_.group().records += from.group->records;
 }
 
-void StoredWindows::show(Cell last, bool changed_only) {
+bool StoredWindows::show(Cell last, bool changed_only) {
     std::vector<Pane*> panes;
     std::vector<GroupCursor> cursors;
     const auto end = panes_.upper_bound(last);
     for (auto it = panes_.lower_bound(grid_.first_cell(last)); it != end; ++it) {
         panes.push_back(it->second.get());
-        cursors.push_back(changed_only ? changed_of(*it->second) : groups_of(*it->second));
+        cursors.push_back(changed_only ? changed_of(*it->second) : groups_of(*it->second, from_));
     }
-    merge_by_key(cursors, [&](std::string_view key, const std::vector<size_t>& at) {
+    const auto give = [&](std::string_view key, const std::vector<size_t>& at) {
+        if (!changed_only && results_.full()) {
+            from_ = key;
+            return false;
+        }
         if (grid_.single()) {
             const Place place = changed_only ? look_up(*panes[0], key) : look_at(*panes[0], cursors[0]);
             if (place.group != nullptr) add(last, key, *place.group, *place.store);
-            return;
+            return true;
         }
         merged_.clear();
         if (changed_only) {
@@ -128,7 +138,11 @@ void StoredWindows::show(Cell last, bool changed_only) {
             for (const size_t i : at) merge(look_at(*panes[i], cursors[i]));
         }
         add(last, key, merged_.group(), merged_.store());
-    });
+        return true;
+    };
+    if (!merge_by_key(cursors, give)) return false;
+    for (Pane* const pane : panes) pane->by_key.clear();
+    return true;
 }
 
 void StoredWindows::forget_changed(Pane& pane) {
@@ -148,7 +162,7 @@ std::optional<int64_t> StoredWindows::records_of(const Pane& pane, std::string_v
 uint64_t StoredWindows::count_records() {
     uint64_t total = 0;
     for (const auto& [cell, pane] : panes_) {
-        GroupCursor at = groups_of(*pane);
+        GroupCursor at = groups_of(*pane, {});
         while (at.next()) {
             const int64_t records = at.group() != nullptr ? at.group()->records : stored_.records(at.row());
             total += static_cast<uint64_t>(records);
@@ -206,6 +220,7 @@ void StoredWindows::write_pane(Pane& pane, state::DeltaWriter& out) {
 void StoredWindows::drop_tables() {
     for (const auto& [cell, pane] : panes_) {
         pane->groups = GroupTable(accumulators_);
+        pane->by_key.clear();
         pane->changes_dropped = pane->has_changed();
         pane->changed.clear();
         pane->changes_stored = 0;

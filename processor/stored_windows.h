@@ -46,12 +46,13 @@ public:
 
 private:
     void sort(std::vector<Group*>& groups) const override;
-    void show(Cell last, bool changed_only) override;
+    bool show(Cell last, bool changed_only) override;
+    [[nodiscard]] size_t group_count(const Pane& pane) const override { return pane.group_count; }
     void forget_changed(Pane& pane) override;
     [[nodiscard]] std::optional<int64_t> records_of(const Pane& pane, std::string_view key,
                                                     uint64_t hash) override;
 
-    [[nodiscard]] GroupCursor groups_of(Pane& pane);
+    [[nodiscard]] GroupCursor groups_of(Pane& pane, std::string_view from);
     [[nodiscard]] GroupCursor changed_of(Pane& pane);
     // A key's group in a pane, which may be read into a scratch group; null: it has none.
     [[nodiscard]] Place look_up(Pane& pane, std::string_view key);

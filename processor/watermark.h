@@ -122,6 +122,12 @@ public:
             const EventTime lowest = own < others ? own : others;
             return lowest > stage ? lowest : stage;
         }
+        // The partition's watermark before a row from which on at() is `time` or later; kEndOfTime: none.
+        [[nodiscard]] EventTime reaches(EventTime time) const {
+            if (upstream || others < time) return kEndOfTime;
+            EventTime result;
+            return __builtin_add_overflow(time, lag_ms, &result) ? kEndOfTime : result;
+        }
         // What the row must not be behind of. Through an internal topic that is also its own partition's
         // watermark, so that it does not depend on how the upstream shards' records are interleaved.
         [[nodiscard]] EventTime late_at(EventTime partition_watermark) const {
@@ -166,6 +172,9 @@ public:
 
     [[nodiscard]] EventTime stage(StageId stage) const { return stages_[stage].current; }
     void restore_stage(StageId stage, EventTime watermark);
+    [[nodiscard]] bool feeds(size_t partition, StageId stage) const {
+        return stages_[stage].lag_ms[partition] != kNotFed;
+    }
     [[nodiscard]] Before before(StageId stage, size_t partition) const;
     // Raises the stage to where its partitions are, or to where the clock brought it.
     void refresh(StageId stage, int64_t now_us);

@@ -5,7 +5,8 @@
 //   place     finds the record's group; what the record adds to the cells is up to the caller, who may
 //             collect rows and apply them together: before anything reads cells it is asked to settle().
 //   advance   fires and closes what is due by the stage's clock (its watermark, or the wall clock): results
-//             in order of their windows' ends.
+//             in order of their windows' ends. It stops at a group's border when the listener is full
+//             (decision 0010); what it did not come to, its rest, is state.
 //   show      results of groups that changed since they were last shown.
 //
 // On disk (stored_windows.h, stored_spans.h) the groups are rows of the shard's store, and memory is a cache
@@ -22,10 +23,12 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/time.h"
 #include "processor/accumulator.h"
 #include "processor/graph.h"
@@ -72,10 +75,23 @@ public:
 
     // When the stage's clock has to do something next; kEndOfTime: nothing until records come.
     [[nodiscard]] virtual EventTime next_due() = 0;
-    virtual void advance(EventTime now, Reason reason) = 0;
+    // When more than `few` groups are due, about; kEndOfTime: not by what there is.
+    [[nodiscard]] virtual EventTime many_due(size_t few) = 0;
+    // False: the listener is full. The next call begins with the rest, for the reason that this one was
+    // given; no record is placed before.
+    bool advance(EventTime now, Reason reason);
+    [[nodiscard]] bool has_rest() const { return rest_.has_value(); }
     // How far advance() has come; kNoTime: nowhere.
     [[nodiscard]] EventTime now() const { return now_; }
     virtual void restore_now(EventTime now) { now_ = now; }
+    // Stored form of the rest: now(i64) to(i64) reason(u8) from(bytes to the end).
+    void append_rest(std::string& out) const;
+    // In place of restore_now(). False when the bytes are not what append_rest() writes.
+    [[nodiscard]] bool restore_rest(ByteReader& in);
+    void restore_no_rest() {
+        rest_.reset();
+        from_.clear();
+    }
 
     [[nodiscard]] virtual bool has_changed() = 0;
     virtual void show_changed() = 0;
@@ -116,6 +132,9 @@ protected:
           emit_(stage.emit.kind),
           tracks_changes_(emit_ != EmitKind::kOnClose) {}
 
+    // As advance(), without a rest.
+    [[nodiscard]] virtual bool advance_to(EventTime now, Reason reason) = 0;
+
     // How long after its end a window fires: gives its result because its time has come.
     [[nodiscard]] int64_t fire_delay_ms() const {
         return emit_ == EmitKind::kOnWatermark ? 0 : stage_.window.grace_ms;
@@ -143,9 +162,17 @@ protected:
     const EmitKind emit_;
     const bool tracks_changes_;
     EventTime now_ = kNoTime;
+    std::string from_;  // With a rest: the key of the group with which the window that is due goes on.
     uint64_t closed_ = 0;
     uint64_t records_ = 0;
     uint64_t released_ = 0;
+
+private:
+    struct Rest {
+        EventTime to;
+        Reason reason;
+    };
+    std::optional<Rest> rest_;
 };
 
 }  // namespace weir::processor

@@ -10,18 +10,15 @@
 namespace weir::processor {
 namespace {
 
-constexpr size_t kMaxPollRecords = 1024;  // A turn's records stay in the core's cache.
 // A transaction costs about the same however much is in it, so while records wait to be read the next one
 // lasts twice as long, up to this.
 constexpr int64_t kBacklogIntervalMs = 500;
 constexpr int64_t kReadBackTimeoutMs = 30'000;
 constexpr int64_t kKeepAliveUs = 3'600'000'000;  // Kafka forgets the offsets of a group that never commits.
 constexpr int64_t kDiskRetryUs = 1'000'000;
-constexpr int64_t kStandstillUs = 1'000'000;
 constexpr int64_t kSlowAnswerUs = 500'000;
 constexpr int64_t kPublishUs = 1'000'000;
 constexpr size_t kRecoveriesPerMinute = 5;
-constexpr size_t kLargestChanges = 8 << 20;  // Of tables and stages on disk: then an epoch is committed.
 constexpr int32_t kTimeoutFencesInARow = 3;  // A broker that comes and goes can time out more than one.
 
 }  // namespace
@@ -41,6 +38,7 @@ Worker::Worker(WorkerSettings settings, const Plan& plan, Connector& connector, 
       ledger_(plan),
       transaction_timeout_ms_(settings_.transaction_timeout_ms),
       next_transaction_timeout_ms_(settings_.transaction_timeout_ms),
+      close_budget_(settings_.epoch_bytes),
       sharded_counts_(sharded_partition_counts(plan, settings_.partition_counts)) {
     for (size_t i = 0; i < settings_.shards.size(); ++i) {
         const ShardId shard = settings_.shards[i];
@@ -132,54 +130,50 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
         return Turn::kRunning;
     }
     const int64_t now_us = clock_.monotonic_us();
-    int64_t deadline_us = now_us + wait_ms * 1000;
-    if (epoch_started_us_ != 0)
-        deadline_us = std::min(deadline_us, epoch_started_us_ + epoch_ms() * 1000);
-    for (const auto& shard : shards_) deadline_us = std::min(deadline_us, shard->next_deadline_us());
-
-    assigned_anew_ = false;
-    auto poll = source_->poll(std::max<int64_t>(0, (deadline_us - now_us + 999) / 1000), kMaxPollRecords);
-    if (!poll.ok()) return failed_epoch(poll.error());
-    behind_ = behind_ && !poll->runs.empty() && poll->caught_up.empty();
+    if (!input_open_)
+        if (const auto polled = poll(wait_ms); !polled.ok()) return failed_epoch(polled.error());
     notice_standstill();
     turn_began_us_ = looked_us_;
-    const int64_t wall_ms = clock_.wall_ms();
-    for (const InputRun& run : poll->runs) {
-        Shard& shard = is_global(run.partition) ? *globals_ : shard_of(run.partition);
-        if (const auto done = shard.process(run, *source_, wall_ms, *sink_); !done.ok())
-            return failed_epoch(done.error());
-    }
-    for (const CaughtUp& event : poll->caught_up) {
-        if (is_global(event.partition)) continue;
-        shard_of(event.partition).caught_up(event);
-        std::erase_if(end_offsets_, [&](const auto& end) {
-            return end.first == event.partition && event.end_offset >= end.second;
-        });
-    }
-    notice_standstill();
-    for (const auto& shard : shards_) {
-        // A broker that takes long to say where a partition ends is asked once per turn, or a worker with
-        // many silent partitions would seem to hang.
-        if (clock_.monotonic_us() - looked_us_ > kSlowAnswerUs) break;
-        if (shard->next_deadline_us() > clock_.monotonic_us()) continue;
-        if (const auto done = shard->advance_time(*source_, *sink_); !done.ok())
-            return failed_epoch(done.error());
-    }
-    looked_us_ = clock_.monotonic_us();
-    const bool input_ended = poll->end_of_input && !loading();  // A table's file has an end, too.
-    if (const auto noted = note_loaded(*poll); !noted.ok()) return failed_epoch(noted.error());
-    align();
-    const bool finished = input_ended || (settings_.stop_when_caught_up && end_offsets_.empty());
-    if (input_ended)
-        for (const auto& shard : shards_)
-            if (const auto done = shard->advance_watermark(kEndOfTime, 0, *sink_); !done.ok())
+    if (const auto done = process(); !done.ok()) return failed_epoch(done.error());
+    bool finished = false;
+    if (!closing()) {
+        for (const CaughtUp& event : input_.caught_up) {
+            if (is_global(event.partition)) continue;
+            shard_of(event.partition).caught_up(event);
+            std::erase_if(end_offsets_, [&](const auto& end) {
+                return end.first == event.partition && event.end_offset >= end.second;
+            });
+        }
+        notice_standstill();
+        for (const auto& shard : shards_) {
+            // A broker that takes long to say where a partition ends is asked once per turn, or a worker with
+            // many silent partitions would seem to hang.
+            if (clock_.monotonic_us() - looked_us_ > kSlowAnswerUs) break;
+            if (shard->next_deadline_us() > clock_.monotonic_us()) continue;
+            if (const auto done = shard->advance_time(*source_, *sink_); !done.ok())
                 return failed_epoch(done.error());
+        }
+        looked_us_ = clock_.monotonic_us();
+        const bool input_ended = input_.end_of_input && !loading();  // A table's file has an end, too.
+        if (const auto noted = note_loaded(input_); !noted.ok()) return failed_epoch(noted.error());
+        input_.runs = {};
+        input_.caught_up = {};
+        next_run_ = 0;
+        align();
+        finished = input_ended || (settings_.stop_when_caught_up && end_offsets_.empty());
+        for (const auto& shard : shards_)
+            if (input_ended && !closing())
+                if (const auto done = shard->advance_watermark(kEndOfTime, 0, *sink_); !done.ok())
+                    return failed_epoch(done.error());
+    }
+    input_open_ = closing();
+    finished = finished && !closing();
 
     const bool dirty = changed();
     const int64_t after_us = clock_.monotonic_us();
     if (dirty && epoch_started_us_ == 0) epoch_started_us_ = now_us;
     const bool due = dirty && (after_us - epoch_started_us_ >= epoch_ms() * 1000 ||
-                               changed_bytes() > kLargestChanges);
+                               changed_bytes() > settings_.epoch_bytes || closing());
     const bool keep_alive = settings_.kafka_inputs && after_us - last_commit_us_ >= kKeepAliveUs;
     if (due || keep_alive || (finished && dirty)) {
         const auto committed = commit_epoch();
@@ -193,36 +187,9 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
 
 int64_t Worker::epoch_ms() const { return behind_ ? backlog_ms_ : settings_.commit_interval_ms; }
 
-int64_t Worker::next_deadline_us() const {
-    if (loading() || assigned_anew_) return 0;
-    int64_t next = std::numeric_limits<int64_t>::max();
-    for (const auto& shard : shards_) next = std::min(next, shard->next_deadline_us());
-    return next;
-}
-
 Result<void> Worker::advance_watermark(EventTime watermark, size_t depth) {
     for (const auto& shard : shards_) WEIR_TRY(shard->advance_watermark(watermark, depth, *sink_));
     return {};
-}
-
-// A process that was stopped, or a call that took long: records may have come since the source said that a
-// partition has none. Event time must not tick past them.
-void Worker::notice_standstill() {
-    const int64_t now_us = clock_.monotonic_us();
-    if (now_us - looked_us_ > kStandstillUs)
-        for (const auto& shard : shards_) shard->stood_still();
-    looked_us_ = now_us;
-}
-
-// Holds back what runs ahead (align.max_drift). A source made anew holds nothing, and so do new shards.
-void Worker::align() {
-    if (plan_.max_drift_ms == 0) return;
-    bool changed = false;
-    for (const auto& shard : shards_) changed = shard->align() || changed;
-    if (!changed) return;
-    held_.clear();
-    for (const auto& shard : shards_) shard->append_held(held_);
-    source_->hold(held_);
 }
 
 // An imbalance is a bug of ours; records may have been lost. Debug builds stop; the others say so and go on.
@@ -297,7 +264,8 @@ Result<void> Worker::commit() {
     if (!ready_) return {};
     WEIR_ASSIGN(const bool reserved, reserve_log());
     if (!reserved) return {};
-    for (const auto& shard : shards_) WEIR_TRY(shard->advance_time(*source_, *sink_));
+    for (const auto& shard : shards_)
+        if (!closing()) WEIR_TRY(shard->advance_time(*source_, *sink_));
     const auto committed = commit_epoch();
     return committed.ok() ? Result<void>() : Result<void>(committed.error());
 }
@@ -434,6 +402,7 @@ Result<Worker::EpochResult> Worker::commit_epoch() {
     previous_ = id;
     if (!plan_.stored_tables.empty()) unapplied_ = id;
     log_reserved_ = false;
+    close_budget_.renew();
     epoch_started_us_ = 0;
     const int64_t usual_ms = settings_.commit_interval_ms;
     backlog_ms_ = behind_ ? std::min(2 * backlog_ms_, std::max(usual_ms, kBacklogIntervalMs)) : usual_ms;

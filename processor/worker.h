@@ -47,6 +47,8 @@ struct WorkerSettings {
     bool kafka_inputs = true;  // Offsets can be committed to the source system.
     int64_t commit_interval_ms = 100;
     int64_t transaction_timeout_ms = 10'000;
+    // Of changes of what is on disk, or of results that became due: then an epoch is committed.
+    size_t epoch_bytes = 8 << 20;
     state::RowStores* row_stores = nullptr;  // Where state on disk is; null: the plan has none.
     size_t process_shards = 1;               // Of all workers together: they share the memory of the caches.
     StateLimit* state_limit = nullptr;    // Of all workers together; null: nobody asks.
@@ -68,6 +70,9 @@ public:
 
     // Recovers if needed, then: poll at most `wait_ms`, process, advance time, commit when due.
     [[nodiscard]] Result<Turn> step(int64_t wait_ms);
+
+    // More is due than one epoch gives: each step gives and commits a part of it, before anything else.
+    [[nodiscard]] bool closing() const;
 
     // Monotonic microseconds at which time alone gives step() something to do; INT64_MAX: nothing until
     // records come.
@@ -128,6 +133,9 @@ private:
     // How long the open epoch collects.
     [[nodiscard]] int64_t epoch_ms() const;
     [[nodiscard]] Result<Turn> turn(int64_t wait_ms);
+    [[nodiscard]] Result<void> poll(int64_t wait_ms);
+    // Takes what is left of input_, up to where a shard is closing.
+    [[nodiscard]] Result<void> process();
     [[nodiscard]] Result<Turn> failed_epoch(const Error& cause);
     [[nodiscard]] bool changed() const;
     void align();
@@ -186,6 +194,7 @@ private:
     std::vector<OperatorUse> use_;  // As StateLimit knows it …
     std::vector<OperatorUse> measured_;
     int64_t next_measure_us_ = 0;  // … and when it is told anew.
+    CloseBudget close_budget_;
     const std::vector<int32_t> sharded_counts_;
     std::unique_ptr<Shard> globals_;  // The global tables, if any; they outlive recoveries.
     std::vector<std::unique_ptr<Shard>> shards_;  // In the order of settings_.shards.
@@ -193,6 +202,11 @@ private:
     std::vector<TopicPartition> partitions_;      // All of our shards' partitions.
 
     bool ready_ = false;  // Recovered and reading.
+    Poll input_;          // The latest one, …
+    int64_t input_wall_ms_ = 0;
+    size_t next_run_ = 0;      // … of which this run is worked off next, …
+    size_t next_record_ = 0;   // … from this record on …
+    bool input_open_ = false;  // … before there is another one.
     bool recovered_once_ = false;
     bool log_reserved_ = false;
     CommitId previous_;  // The latest committed epoch of this slot.

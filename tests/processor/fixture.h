@@ -154,7 +154,27 @@ public:
     void advance(int64_t milliseconds) {
         clock.advance_ms(milliseconds);
         REQUIRE(shard->advance_time(source, sink).ok());
+        REQUIRE(close_rest().ok());
     }
+    // The input ends.
+    void end() {
+        size_t slices = 0;
+        do {  // Another process finds the end again.
+            slices = slices_;
+            REQUIRE(shard->advance_watermark(kEndOfTime, 0, sink).ok());
+            REQUIRE(close_rest().ok());
+        } while (slices_ > slices);
+    }
+
+    // From the next crash() on an epoch gives so many bytes of what is due, then the next one goes on;
+    // `crashing`: in another process.
+    void close_in_slices(size_t bytes, bool crashing) {
+        budget_.emplace(bytes);
+        crashing_ = crashing;
+    }
+    [[nodiscard]] size_t slices() const { return slices_; }
+    // Outputs of an epoch that others followed for that reason.
+    [[nodiscard]] size_t most_in_a_slice() const { return most_in_a_slice_; }
 
     void epoch() {
         REQUIRE(shard->finish_epoch(sink).ok());
@@ -172,13 +192,9 @@ public:
     // What is committed of rows on disk goes into their stores.
     void apply_rows() { REQUIRE(shard->apply_rows(commit_id(deltas_.size())).ok()); }
     void crash() {
-        sink.outputs.resize(committed_outputs_);
-        shard.reset();
-        row_stores.crash(random_);
-        start();
-        for (const PartitionProgress& progress : progress_) REQUIRE(shard->restore_progress(progress).ok());
-        if (!deltas_.empty()) REQUIRE(records() == committed_records_);
-        REQUIRE(imbalance() == "");
+        restart();
+        REQUIRE(close_rest().ok());
+        const bool crashing = std::exchange(crashing_, false);
         for (const bool tables : {true, false}) {  // As a start reads tables before streams.
             for (const auto& [partition, offset] : arrivals_) {
                 if (plan->inputs[static_cast<size_t>(partition.topic)].is_table != tables) continue;
@@ -190,6 +206,7 @@ public:
                 if (!read) REQUIRE(feed(partition, offset, offset + 1).ok());
             }
         }
+        crashing_ = crashing;
         for (const auto& [partition, yes] : caught_up_) shard->caught_up({partition, source.ends[partition]});
         advance(0);  // A worker's first turn.
     }
@@ -272,11 +289,40 @@ private:
         const std::vector<int32_t> counts(plan->inputs.size(), 1);
         globals_ = std::make_unique<Shard>(*plan, kGlobalTables, global, counts, clock, counters);
         REQUIRE(globals_->make_scratch_stores(&row_stores, 0).ok());
-        shard = std::make_unique<Shard>(*plan, 0, partitions, counts, clock, counters, globals_.get());
+        if (budget_) budget_->renew();
+        shard = std::make_unique<Shard>(*plan, 0, partitions, counts, clock, counters, globals_.get(),
+                                        budget_ ? &*budget_ : nullptr);
         REQUIRE(shard->open_stores(stores == nullptr ? &row_stores : stores, CommitId{}, 1).ok());
         for (size_t i = 0; i < deltas_.size(); ++i)
             REQUIRE(shard->apply(deltas_[i], commit_id(i + 1)).ok());
         REQUIRE(shard->end_replay().ok());
+    }
+    void restart() {
+        sink.outputs.resize(committed_outputs_);
+        shard.reset();
+        row_stores.crash(random_);
+        start();
+        for (const PartitionProgress& progress : progress_) REQUIRE(shard->restore_progress(progress).ok());
+        if (!deltas_.empty()) REQUIRE(records() == committed_records_);
+        REQUIRE(imbalance() == "");
+    }
+    // Gives the rest of what is due, as a worker does: epoch by epoch.
+    Result<void> close_rest() {
+        while (shard->closing()) {
+            most_in_a_slice_ = std::max(most_in_a_slice_, sink.outputs.size() - committed_outputs_);
+            epoch();
+            budget_->renew();
+            ++slices_;
+            REQUIRE(imbalance() == "");
+            if (crashing_) {
+                restart();
+                REQUIRE(shard->closing());
+                for (const auto& [partition, yes] : caught_up_)
+                    shard->caught_up({partition, source.ends[partition]});
+            }
+            WEIR_TRY(shard->go_on(sink));
+        }
+        return {};
     }
     Result<void> feed(TopicPartition partition, size_t first, size_t last) {
         std::vector<InputRecord> records;
@@ -291,8 +337,15 @@ private:
             records.push_back(record);
         }
         caught_up_.erase(partition);
-        Shard& reader = plan->inputs[static_cast<size_t>(partition.topic)].global ? *globals_ : *shard;
-        return reader.process({partition, records}, source, clock.wall_ms(), sink);
+        const bool global = plan->inputs[static_cast<size_t>(partition.topic)].global;
+        for (std::span<const InputRecord> rest = records; !rest.empty();) {
+            WEIR_ASSIGN(const size_t taken,
+                        (global ? *globals_ : *shard)
+                            .process({partition, rest}, source, clock.wall_ms(), sink));
+            rest = rest.subspan(taken);
+            WEIR_TRY(close_rest());
+        }
+        return {};
     }
 
     std::mt19937_64 random_{1};
@@ -304,6 +357,10 @@ private:
     std::vector<PartitionProgress> progress_;
     std::vector<uint64_t> committed_records_;
     size_t committed_outputs_ = 0;
+    std::optional<CloseBudget> budget_;
+    bool crashing_ = false;
+    size_t slices_ = 0;
+    size_t most_in_a_slice_ = 0;
 };
 
 }  // namespace weir::processor

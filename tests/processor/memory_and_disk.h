@@ -101,6 +101,13 @@ void live_both(World& memory, World& disk, std::mt19937& random, const Lines& li
         act(memory);
         act(disk);
     };
+    if (draw(0, 1) == 0) {  // A group per epoch of what is due.
+        const bool crashing = draw(0, 1) == 0;
+        both([&](World& world) {
+            world.close_in_slices(1, crashing);
+            world.crash();
+        });
+    }
     const int64_t keys = draw(1, 40);
     int64_t base = 10'000;
     for (int step = 0; step < 60; ++step) {
@@ -122,10 +129,11 @@ void live_both(World& memory, World& disk, std::mt19937& random, const Lines& li
         check_same(memory, disk);
     }
     both([](World& world) {
-        REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
+        world.end();
         world.epoch();
     });
     CHECK(lines(disk) == lines(memory));
+    CHECK(disk.slices() == memory.slices());
     CHECK(disk.imbalance() == "");
 }
 

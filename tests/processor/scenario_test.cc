@@ -1,5 +1,6 @@
 // Every table of tests/scenarios whole, then with a commit and a crash after every line, then with a crash
-// and no commit: the same outputs at the same lines.
+// and no commit, then with what is due given in slices, a crash after each: the same outputs at the same
+// lines.
 #include "tests/processor/scenario.h"
 
 #include "fixture.h"
@@ -7,10 +8,14 @@
 namespace weir::processor {
 namespace {
 
-enum class Mode { kWhole, kCommitAndCrash, kCrash };
+enum class Mode { kWhole, kCommitAndCrash, kCrash, kSlices, kSlicesAndCrash };
 
 void run(const Scenario& scenario, Mode mode) {
     World world(scenario.yaml);
+    if (mode == Mode::kSlices || mode == Mode::kSlicesAndCrash) {
+        world.close_in_slices(1, mode == Mode::kSlicesAndCrash);
+        world.crash();
+    }
     size_t seen = 0;
     for (const ScenarioLine& line : scenario.lines) {
         CAPTURE(line.number);
@@ -36,12 +41,12 @@ void run(const Scenario& scenario, Mode mode) {
         } else if (line.verb == "epoch") {
             world.epoch();
         } else if (line.verb == "end") {
-            REQUIRE(world.shard->advance_watermark(kEndOfTime, 0, world.sink).ok());
+            world.end();
         } else {
             FAIL("unknown line");
         }
         CHECK(world.imbalance() == "");
-        if (line.is_event() && mode != Mode::kWhole) {
+        if (line.is_event() && (mode == Mode::kCommitAndCrash || mode == Mode::kCrash)) {
             if (mode == Mode::kCommitAndCrash || line.verb != "in") world.epoch();
             world.crash();
         }
@@ -54,7 +59,8 @@ TEST_CASE("scenarios give the same outputs whole, committed and crashed") {
     CHECK(!scenarios.empty());
     for (const Scenario& scenario : scenarios) {
         CAPTURE(scenario.name);
-        for (const Mode mode : {Mode::kWhole, Mode::kCommitAndCrash, Mode::kCrash}) {
+        for (const Mode mode : {Mode::kWhole, Mode::kCommitAndCrash, Mode::kCrash, Mode::kSlices,
+                                Mode::kSlicesAndCrash}) {
             CAPTURE(static_cast<int>(mode));
             run(scenario, mode);
         }

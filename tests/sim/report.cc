@@ -94,7 +94,8 @@ const char* event_name(Event event) {
                                                                 "empty disks refused",
                                                                 "old disks refused",
                                                                 "clock jumps",
-                                                                "deaths while ticking"};
+                                                                "deaths while ticking",
+                                                                "deaths between slices"};
     return names[static_cast<size_t>(event)];
 }
 

@@ -205,6 +205,8 @@ private:
                 slot = &who.state->slot(0);
             }
             auto [settings, options] = worker_settings(scenario_, who);
+            // Half of the processes give what is due a few groups at a time.
+            if (faults_ && one_in(2)) settings.epoch_bytes = 1 + draw(600);
             who.worker = std::make_unique<processor::Worker>(std::move(settings), *scenario_.plan, connector_,
                                                              slot, options, clock_);
             return {};
@@ -252,6 +254,7 @@ private:
             const auto status = who.worker->status();
             const bool whole = status.phase == processor::WorkerPhase::kRunning;
             if (whole) check_ledger(status, "at a kill");
+            count(Event::kDeathsWhileClosing, who.worker->closing() ? 1 : 0);
             for (const auto& shard : status.shards)
                 for (const auto& stage : shard.stages)
                     count(Event::kDeathsWhileTicking, stage.ticking ? 1 : 0);
@@ -477,7 +480,8 @@ private:
             const uint64_t recoveries = recoveries_;
             if (main_.worker) step(main_);
             const bool all_arrived = next_arrival_ == scenario_.arrivals.size();
-            calm_turns = recoveries != recoveries_ || !main_.ready || !all_arrived ? 0 : calm_turns + 1;
+            const bool at_rest = main_.ready && !main_.worker->closing() && all_arrived;
+            calm_turns = recoveries != recoveries_ || !at_rest ? 0 : calm_turns + 1;
             if (calm_turns == kCalmTurns) return;
         }
     }

@@ -61,8 +61,9 @@ enum class Event : uint8_t {
     kOldDisksRefused,
     kClockJumps,
     kDeathsWhileTicking,
+    kDeathsWhileClosing,
 };
-inline constexpr size_t kEventCount = 24;
+inline constexpr size_t kEventCount = 25;
 [[nodiscard]] const char* event_name(Event event);
 using Events = std::array<uint64_t, kEventCount>;
 

@@ -1,6 +1,6 @@
 // The tables of tests/scenarios under real workers: three shards live through each table at once, dealt to
 // one, two or three workers; then also with a crash after every line, each time dealt to another number of
-// them.
+// them; and with what is due given group by group, an epoch each, by which everything may crash, too.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -109,10 +109,16 @@ std::vector<std::string> names_of(const auto& topics) {
     return names;
 }
 
+// An epoch gives one group of what is due; then all goes on, or other processes do.
+enum class Slices { kNone, kGroups, kGroupsAndCrashes };
+
 class Fleet {
 public:
-    Fleet(const std::string& yaml, size_t workers)
-        : clock_(1'000'000), broker_(clock_, kNeverMs), disk_(state::make_memory_directory("disk")) {
+    Fleet(const std::string& yaml, size_t workers, Slices slices)
+        : slices_(slices),
+          clock_(1'000'000),
+          broker_(clock_, kNeverMs),
+          disk_(state::make_memory_directory("disk")) {
         auto loaded = config::load_text("table.yaml", yaml, {});
         auto plan = processor::compile(loaded.pipeline, loaded.diagnostics);
         INFO(loaded.diagnostics.render("table.yaml", loaded.source));
@@ -154,13 +160,19 @@ public:
         settle();
     }
     void settle() {
-        for (int turn = 0; turn < 3; ++turn)
+        for (int turn = 0; turn < 3 || (slices_ == Slices::kGroups && closing()); ++turn) {
             for (const auto& worker : workers_) {
                 const auto done = worker->step(0);
                 INFO((done.ok() ? std::string() : done.error().message));
                 REQUIRE(done.ok());
             }
+            if (slices_ != Slices::kGroupsAndCrashes || !closing()) continue;
+            ++crashes_;
+            return crash(workers_.size() % kShards + 1);
+        }
     }
+    // How often they crashed between two groups.
+    [[nodiscard]] size_t crashes() const { return crashes_; }
     // The processes are gone; others with so many workers go on.
     void crash(size_t workers) {
         for (const auto& worker : workers_) {
@@ -193,6 +205,10 @@ public:
     }
 
 private:
+    [[nodiscard]] bool closing() const {
+        return std::any_of(workers_.begin(), workers_.end(),
+                           [](const auto& worker) { return worker->closing(); });
+    }
     static cmd::Dealing dealt_to(size_t workers) {
         cmd::Dealing dealing(workers);
         for (ShardId shard = 0; shard < kShards; ++shard)
@@ -230,6 +246,7 @@ private:
             settings.commit_interval_ms = 0;  // Every turn commits.
             settings.transaction_timeout_ms = kNeverMs;
             settings.row_stores = &row_stores_;
+            if (slices_ != Slices::kNone) settings.epoch_bytes = 1;
             state::SlotOptions options;
             options.segment_bytes = options.grow_bytes = 64u << 10;
             workers_.push_back(std::make_unique<processor::Worker>(
@@ -239,6 +256,8 @@ private:
         settle();
     }
 
+    const Slices slices_;
+    size_t crashes_ = 0;
     ManualClock clock_;
     connectors::MemoryBroker broker_;
     Inputs inputs_;
@@ -253,8 +272,8 @@ private:
     std::vector<std::unique_ptr<processor::Worker>> workers_;
 };
 
-void run(const processor::Scenario& scenario, size_t workers, bool crashes) {
-    Fleet fleet(scenario.yaml, workers);
+size_t run(const processor::Scenario& scenario, size_t workers, bool crashes, Slices slices) {
+    Fleet fleet(scenario.yaml, workers, slices);
     std::vector<std::string> expected;
     const auto check = [&] {
         std::sort(expected.begin(), expected.end());
@@ -275,16 +294,20 @@ void run(const processor::Scenario& scenario, size_t workers, bool crashes) {
         }
     }
     check();
+    return fleet.crashes();
 }
 
-// By one, two and three workers, and with a crash after every line.
-void run_all(const processor::Scenario& scenario) {
+// By one, two and three workers, and with a crash after every line, and in slices. How often it crashed
+// between two slices.
+size_t run_all(const processor::Scenario& scenario) {
     CAPTURE(scenario.name);
     for (size_t workers = 1; workers <= kShards; ++workers) {
         CAPTURE(workers);
-        run(scenario, workers, false);
+        run(scenario, workers, false, Slices::kNone);
     }
-    run(scenario, 1, true);
+    run(scenario, 1, true, Slices::kNone);
+    run(scenario, 2, false, Slices::kGroups);
+    return run(scenario, 2, true, Slices::kGroupsAndCrashes);
 }
 
 }  // namespace
@@ -293,7 +316,9 @@ TEST_CASE("scenarios give the same outputs with one, two and three workers, also
     const std::vector<processor::Scenario> scenarios =
         processor::all_scenarios(WEIR_SOURCE_DIR "/tests/scenarios");
     CHECK(!scenarios.empty());
-    for (const processor::Scenario& scenario : scenarios) run_all(scenario);
+    size_t crashes = 0;
+    for (const processor::Scenario& scenario : scenarios) crashes += run_all(scenario);
+    CHECK(crashes > 50);
 }
 
 TEST_CASE("scenarios of dedupe and throttle give the same outputs with their state on disk") {

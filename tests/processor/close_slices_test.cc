@@ -1,0 +1,133 @@
+// A close that is larger than an epoch may be: it is given in slices, of several epochs, and nothing else
+// shows that.
+#include <functional>
+
+#include "fixture.h"
+
+namespace weir::processor {
+namespace {
+
+constexpr size_t kBudget = 16 << 10;
+constexpr int64_t kGroups = 5'000;
+
+std::string pipeline(const std::string& window, bool on_disk) {
+    return "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\n"
+           "sources: {o: {topic: o, keyed_by: k, timestamp: t}}\nstreams:\n"
+           "  s: {from: o, steps: [{aggregate: {by: k, window: " +
+           window + (on_disk ? ", state: {backend: rocksdb}" : "") +
+           ", fields: {n: count(*), w: last(w)}}}], to: out}\n"
+           "  l: {from: s.late, to: late}\n";
+}
+
+Record record(int64_t key, int64_t time) {
+    const std::string name = "k" + std::to_string(100'000 + key * 7919 % kGroups);
+    return {name, R"({"k":")" + name + R"(","t":)" + std::to_string(time) + R"(,"w":"word"})", 0, {}};
+}
+
+// Fills a window, then all of it is due in the middle of a run: by a record far ahead of others.
+void fill_and_jump(World& world) {
+    std::vector<Record> run;
+    for (int64_t key = 0; key < kGroups; ++key) run.push_back(record(key, 1'000 + key % 5'000));
+    REQUIRE(world.in("o", run).ok());
+    world.epoch();
+    run.clear();
+    for (int64_t key = 0; key < 300; ++key) run.push_back(record(key, key < 100 ? 7'000 : 60'000 + key));
+    run.push_back(record(1, 8'000));  // Late for all that closed.
+    REQUIRE(world.in("o", run).ok());
+    world.epoch();
+}
+
+// The order of both together depends on how the input is cut.
+std::vector<std::string> results(const World& world) {
+    std::vector<std::string> lines = world.lines();
+    std::erase_if(lines, [](const std::string& line) { return line.starts_with("late "); });
+    return lines;
+}
+std::vector<std::string> late(const World& world) {
+    std::vector<std::string> lines = world.lines();
+    std::erase_if(lines, [](const std::string& line) { return !line.starts_with("late "); });
+    return lines;
+}
+
+}  // namespace
+
+TEST_CASE("a window that is larger than an epoch may be is given in several, in the same order") {
+    for (const bool on_disk : {false, true})
+        for (const char* const window : {"{tumbling: 10s}", "{hopping: {size: 10s, step: 5s}}"})
+            for (const bool crashing : {false, true}) {
+                CAPTURE(on_disk);
+                CAPTURE(window);
+                CAPTURE(crashing);
+                World whole(pipeline(window, on_disk));
+                fill_and_jump(whole);
+                REQUIRE(results(whole).size() >= kGroups);
+                CHECK(late(whole).size() == 1);
+
+                const auto plan = plan_of(pipeline(window, on_disk));
+                if (on_disk) without_cache(*plan);
+                World world(plan);
+                world.close_in_slices(kBudget, crashing);
+                world.crash();
+                fill_and_jump(world);
+                CHECK((results(world) == results(whole)));
+                CHECK((late(world) == late(whole)));
+                // A result counts for a hundred bytes or two, and few groups need no epoch of their own.
+                CHECK(world.slices() > 30);
+                CHECK(world.most_in_a_slice() < kBudget / 64);
+                CHECK(world.imbalance() == "");
+            }
+}
+
+TEST_CASE("what is due at once is given in several epochs, whatever made it due") {
+    const auto in_many_windows = [](World& world) {
+        std::vector<Record> run;
+        for (int64_t i = 0; i < kGroups; ++i) run.push_back(record(i, 1'000 + i * 100));
+        REQUIRE(world.in("o", run).ok());
+        world.epoch();
+    };
+    struct Cause {
+        const char* name;
+        const char* window;
+        std::function<void(World&)> act;
+    };
+    const std::vector<Cause> causes{
+        {"the end of the input", "{tumbling: 1s, grace: 1h}",
+         [&](World& world) {
+             in_many_windows(world);
+             world.end();
+         }},
+        {"silence", "{tumbling: 1s, grace: 1h}",
+         [&](World& world) {
+             in_many_windows(world);
+             world.caught_up("o");
+             world.advance(60'000);
+             world.advance(4'000'000);
+         }},
+        {"the wall clock, seen with a record", "{tumbling: 10s, time: processing}",
+         [&](World& world) {
+             in_many_windows(world);
+             world.clock.advance_ms(20'000);
+             REQUIRE(world.in("o", {record(1, 1'000)}).ok());
+         }},
+        {"the wall clock", "{tumbling: 10s, time: processing}", [&](World& world) {
+             in_many_windows(world);
+             world.advance(20'000);
+         }}};
+    for (const auto& [name, window, act] : causes)
+        for (const bool on_disk : {false, true}) {
+            CAPTURE(name);
+            CAPTURE(on_disk);
+            World whole(pipeline(window, on_disk));
+            act(whole);
+            CHECK(whole.lines().size() == kGroups);
+            World world(pipeline(window, on_disk));
+            world.close_in_slices(kBudget, true);
+            world.crash();
+            act(world);
+            CHECK((results(world) == results(whole)));
+            CHECK(world.slices() > 30);
+            CHECK(world.most_in_a_slice() < kBudget / 64);
+        }
+}
+
+}  // namespace weir::processor
