@@ -90,7 +90,7 @@ public:
         if (look_at_clock_ || closing_) return 0;
         int64_t next = std::min({watermarks_.next_idle_us(), watermarks_.next_lease_us(),
                                  changed_ ? INT64_MAX : upstream_.next_heartbeat_us()});
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+        for (StageId id = 0; id < stage_count(); ++id) {
             StageOperator& stage_operator = executor_.stage(id);
             const EventTime due = stage_operator.next_due();
             // kEndOfTime: nothing waits for event time.
@@ -136,7 +136,7 @@ public:
     }
 
     void take_delta(state::DeltaWriter& out) {
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+        for (StageId id = 0; id < stage_count(); ++id) {
             StageOperator& stage_operator = executor_.stage(id);
             if (state::StoredRows* const rows = stored_of(plan_.graph->stages[id].table)) {
                 changes_.clear();
@@ -231,7 +231,7 @@ public:
             WEIR_TRY(executor_.stage(id).restore_stored(watermark));
             if (watermark != kNoTime) watermarks_.restore_stage(id, watermark);
         }
-        for (StageId id = 0; id < plan_.graph->stages.size() && !closing_; ++id)
+        for (StageId id = 0; id < stage_count() && !closing_; ++id)
             if (executor_.stage(id).has_rest()) closing_ = id;
         restored_ = closing_.has_value();
         return {};
@@ -268,9 +268,7 @@ public:
                                          partition.idle, partition.caught_up, partition.held_behind,
                                          partition.held_by});
         }
-        // No stream comes to global tables, so no step of one waits there.
-        const size_t stages = id_ == kGlobalTables ? 0 : plan_.graph->stages.size();
-        for (StageId id = 0; id < stages; ++id) {
+        for (StageId id = 0; id < stage_count(); ++id) {
             const Stage& stage = plan_.graph->stages[id];
             StageOperator& stage_operator = executor_.stage(id);
             StageStatus& status = result.stages.emplace_back();
@@ -313,8 +311,7 @@ public:
 
     void add_use(std::span<OperatorUse> by_operator) {
         const size_t stages = plan_.graph->stages.size();
-        // No stream comes to global tables.
-        for (StageId id = 0; id_ != kGlobalTables && id < stages; ++id) {
+        for (StageId id = 0; id < stage_count(); ++id) {
             by_operator[id].bytes += stage_bytes(id);
             by_operator[id].entries += executor_.stage(id).entries();
         }
@@ -326,7 +323,7 @@ public:
     }
 
     void add_records(std::span<uint64_t> by_stream, bool counting) {
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+        for (StageId id = 0; id < stage_count(); ++id) {
             StageOperator& stage_operator = executor_.stage(id);
             by_stream[plan_.graph->stages[id].stream] +=
                 counting ? stage_operator.count_records() : stage_operator.records();
@@ -335,7 +332,7 @@ public:
 
     void append_open_windows(const WindowQuestion& question, OpenWindows& out) {
         std::vector<OpenWindow> windows;
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+        for (StageId id = 0; id < stage_count(); ++id) {
             const Stage& stage = plan_.graph->stages[id];
             if (stage.stream != question.stream) continue;
             windows.clear();
@@ -358,7 +355,7 @@ public:
         size_t bytes = 0;
         for (TableId id = 0; id < plan_.graph->tables.size(); ++id)
             if (owns(id)) bytes += executor_.table(id).changed_bytes();
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id)
+        for (StageId id = 0; id < stage_count(); ++id)
             bytes += executor_.stage(id).changed_bytes();
         return bytes;
     }
@@ -372,6 +369,10 @@ private:
         if (stage.window.kind == config::Window::Kind::kCount) return WindowsEnd::kByRecords;
         return stage.window.time == config::Window::Time::kProcessing ? WindowsEnd::kByClock
                                                                       : WindowsEnd::kByWatermark;
+    }
+    // No stream comes to global tables, so no step of one waits there.
+    [[nodiscard]] size_t stage_count() const {
+        return id_ == kGlobalTables ? 0 : plan_.graph->stages.size();
     }
     [[nodiscard]] bool owns(TableId table) const {
         return plan_.graph->tables[table].global == (id_ == kGlobalTables);
@@ -418,9 +419,9 @@ private:
 
     // Stages in order, each raised after the results of those before it are in, from the one with a rest on.
     Result<void> close_due(int64_t now_us) {
-        if (restored_) return {};
+        if (restored_ || id_ == kGlobalTables) return {};
         watermarks_.expire_leases(now_us);
-        for (StageId id = closing_.value_or(0); id < plan_.graph->stages.size(); ++id) {
+        for (StageId id = closing_.value_or(0); id < stage_count(); ++id) {
             watermarks_.refresh(id, now_us);
             StageOperator& stage_operator = executor_.stage(id);
             const bool waits = stage_operator.next_due() != kEndOfTime;
@@ -445,7 +446,7 @@ private:
 
     // Before a slice, in the middle of which it would have to be given whole.
     [[nodiscard]] bool wall_clock_due(int64_t wall_ms) {
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+        for (StageId id = 0; id < stage_count(); ++id) {
             StageOperator& stage_operator = executor_.stage(id);
             if (stage_operator.processing_time() && stage_operator.next_due() <= wall_ms) return true;
         }
@@ -453,7 +454,7 @@ private:
     }
 
     Result<StageId> stage_of(uint32_t table) const {
-        for (StageId id = 0; id < plan_.graph->stages.size(); ++id) {
+        for (StageId id = 0; id < stage_count(); ++id) {
             if (plan_.graph->stages[id].table == table / kTablesPerStage * kTablesPerStage) return id;
         }
         return Error{Code::kCorrupt, "state of an operator that this pipeline does not have"};

@@ -339,10 +339,11 @@ streams:
     steps:
       - lookup: {table: all, by: k}
       - set: {v: all.v}
-      - aggregate: {by: _key, window: {tumbling: 1m}, fields: {v: max(v)}}
+      - aggregate: {by: _key, window: {session: 1m}, fields: {v: max(v)}, state: {backend: rocksdb}}
     to: found
 )");
     World world(plan);
+    REQUIRE(world.in("all", "k", R"({"v":1})").ok());
     Counters counters(*plan);
     const std::vector<TopicPartition> partitions{{static_cast<TopicId>(1), 0}};
     const std::vector<int32_t> counts(plan->inputs.size(), 1);
