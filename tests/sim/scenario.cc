@@ -228,18 +228,32 @@ streams:
 // Operators whose rows are in stores beside the log, which fall behind it when the process dies.
 const std::string kOnDisk = kOrdersAndPayments + R"yaml(tables:
   users: {topic: users, state: {backend: rocksdb}}
+  rates: {topic: rates, timestamp: t, history: 2s, state: {backend: rocksdb}}
+  names: {topic: names, global: true, state: {backend: rocksdb}}
 streams:
   priced:
     from: orders
     steps:
       - lookup: {table: users, by: k, missing: keep}
-      - map: {k: k, i: i, tier: users.v}
+      - lookup: {table: rates, by: k, as_of: event_time, missing: keep}
+      - lookup: {table: names, by: "replace(k, 'x0', 'x1')", missing: keep}
+      - map: {k: k, i: i, tier: users.v, rate: rates.v, name: names.v}
     to: priced
   paid:
     join: {left: orders, right: payments, kind: full, match: orders.k = payments.k AND orders.v > payments.v,
            within: {before: 300ms, after: 900ms}, state: {backend: rocksdb}}
     steps: [{map: {k: _key, a: orders.i, b: payments.i, v: orders.v}}]
     to: [{topic: paid, key: "concat(k, '/', a, '/', b)"}]
+  hops:
+    join: {left: orders, right: payments, kind: full, match: orders.k = payments.k,
+           window: {hopping: {size: 2s, step: 1s}}, state: {backend: rocksdb}}
+    steps: [{map: {k: _key, a: orders.i, b: payments.i, at: window_start}}]
+    to: [{topic: hops, key: "concat(k, '/', a, '/', b)"}]
+  meetings:
+    join: {left: orders, right: payments, kind: right, match: orders.k = payments.k, window: {session: 700ms},
+           state: {backend: rocksdb}}
+    steps: [{map: {k: _key, a: orders.i, b: payments.i, from: window_start, until: window_end}}]
+    to: [{topic: meetings, key: "concat(k, '/', a, '/', b)"}]
   few:
     from: payments
     steps: [{throttle: {by: k, max: 2, per: 1s, state: {backend: rocksdb}}}]
@@ -384,7 +398,7 @@ const std::vector<PipelineCase>& pipeline_cases() {
         {"on_disk",
          kOnDisk,
          Decider::kTransaction,
-         {"priced", "paid", "few", "sums", "best", "visits", "lasts", "dlq"},
+         {"priced", "paid", "hops", "meetings", "few", "sums", "best", "visits", "lasts", "dlq"},
          true,
          nullptr},
         {"repartition", kRepartition, Decider::kTransaction, {"sums", "dlq"}, true, nullptr},

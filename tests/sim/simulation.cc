@@ -501,8 +501,10 @@ private:
         if (broker_.ended().committed == checked_commits_) return;
         checked_commits_ = broker_.ended().committed;
         std::string metadata;
-        size_t i = 0;
-        for (const std::string& topic : inputs_)
+        for (size_t input = 0; input < inputs_.size(); ++input) {
+            if (scenario_.plan->inputs[input].global) continue;  // In no commit.
+            const std::string& topic = inputs_[input];
+            size_t i = input * kPartitions;
             for (int32_t partition = 0; partition < kPartitions; ++partition, ++i) {
                 const auto committed = broker_.committed("sim", topic, partition);
                 const int64_t offset = committed ? committed->offset : -1;
@@ -517,6 +519,7 @@ private:
                          fmt::format("{}[{}]: {}, others {}", topic, partition, id, metadata));
                 metadata = id;
             }
+        }
     }
 
     Outputs committed_outputs() {
