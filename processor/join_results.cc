@@ -1,6 +1,7 @@
 #include "processor/join_results.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "processor/compact_value.h"
 #include "processor/executor.h"
@@ -10,6 +11,7 @@
 namespace weir::processor {
 
 void JoinResults::begin(Executor& executor, bool nested) {
+    nested_ = nested;
     batch_ = nested ? &executor.begin_nested_slice(stage_.frame, kSliceRows)
                     : &executor.begin_slice(stage_.frame, kSliceRows);
 }
@@ -20,6 +22,7 @@ void JoinResults::fill_key(size_t row, std::string_view key) {
 }
 
 void JoinResults::fill(size_t row, Side side, std::string_view values) {
+    bytes_ += sizeof(Value) + values.size();
     ByteReader in(values);
     for (const JoinColumn& column : join_.columns[static_cast<size_t>(side)])
         static_cast<void>(read_compact_value(in, value(row, column)));
@@ -67,6 +70,8 @@ Result<Rows> JoinResults::matching(Executor& executor, const Node& node, size_t 
 
 Result<void> JoinResults::run(Executor& executor, Rows rows) {
     executor.counters(stage_.stream).derived += rows.size();
+    const size_t bytes = std::exchange(bytes_, 0);
+    if (!nested_) executor.count_given(bytes);
     return executor.run(stage_.next, rows);
 }
 

@@ -45,6 +45,8 @@ private:
     const Stage& stage_;
     const JoinPlan& join_;
     Batch* batch_ = nullptr;
+    bool nested_ = false;
+    size_t bytes_ = 0;  // Of the slice, about.
     std::vector<uint32_t> rows_;
     Column condition_;
 };

@@ -125,13 +125,17 @@ void SessionJoin::settle() {
 Result<bool> SessionJoin::advance(Executor& executor, EventTime watermark, bool idle) {
     executor_ = &executor;
     if (watermark <= windows_->now()) return false;
-    windows_->advance(watermark, idle ? Reason::kIdle : Reason::kWatermark);
+    stops_ = true;
+    const bool all = windows_->advance(watermark, idle ? Reason::kIdle : Reason::kWatermark);
+    stops_ = false;
     const uint64_t closed = executor.counters(stage_.stream).windows_closed;
     count_closed();
     WEIR_TRY(given_);
     WEIR_TRY(stored_.failure());
-    return executor.counters(stage_.stream).windows_closed > closed;
+    return !all || executor.counters(stage_.stream).windows_closed > closed;
 }
+
+bool SessionJoin::full() { return stops_ && executor_->epoch_is_full(0); }
 
 void SessionJoin::count_closed() {
     StreamCounters& counters = executor_->counters(stage_.stream);
@@ -144,9 +148,12 @@ void SessionJoin::add(int64_t prefix, const WindowResult& session, const Accumul
     static_cast<void>(prefix);
     if (!given_.ok() || !stored_.failure().ok()) return;
     for (auto& records : records_) records.clear();
+    size_t bytes = 0;
     static_cast<const TimedRows*>(store.find(*cells))->for_each([&](EventTime time, std::string_view row) {
         records_[static_cast<size_t>(row.front())].push_back({time, row.substr(1), false});
+        bytes += sizeof(Record) + row.size();
     });
+    executor_->count_given(bytes);
     for (auto& records : records_)
         std::stable_sort(records.begin(), records.end(),
                          [](const Record& a, const Record& b) { return a.time < b.time; });
@@ -208,14 +215,20 @@ Result<void> SessionJoin::give_alone(const WindowResult& session, Side side) {
 
 void SessionJoin::write_changes(EventTime watermark, state::DeltaWriter& out) {
     windows_->write_changes(out);
-    write_clock(stage_.table, std::max(watermark, windows_->now()), out);
+    std::string rest;
+    if (has_rest()) windows_->append_rest(rest);
+    write_clock(stage_.table, std::max(watermark, windows_->now()), out, rest);
 }
 
 bool SessionJoin::restore_now(std::string_view value, EventTime& watermark) {
-    const auto clock = restore_clock(value);
+    std::string_view rest;
+    const auto clock = restore_clock(value, rest);
     if (!clock) return false;
-    windows_->restore_now(*clock);
     watermark = *clock;
+    ByteReader in(rest);
+    if (!rest.empty()) return windows_->restore_rest(in);
+    windows_->restore_no_rest();
+    windows_->restore_now(*clock);
     return true;
 }
 

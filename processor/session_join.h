@@ -12,7 +12,7 @@
 // Stored form: an aggregate's (group_table.h) with one call, whose parts are the session's records
 //              (timed_rows.h): row := side(u8) values, as compact_value.h has them. A session without a key
 //              has the group key 0x00 number(i64); 0x00 is NULL, with which no other one begins.
-//              Table T, key "w": version(u8) clock(i64).
+//              Table T, key "w": a clock, and the rest of windows.h.
 // On disk:     an aggregate's, too (stored_spans.h): of a key that nothing came to memory may have nothing. A
 //              session that closes is in memory as a whole.
 //
@@ -47,6 +47,8 @@ public:
     [[nodiscard]] Result<void> finish_epoch(Executor&) override { return stored_.failure(); }
     [[nodiscard]] EventTime next_due() override { return windows_->next_due(); }
     [[nodiscard]] EventTime clock() const override { return windows_->now(); }
+    [[nodiscard]] bool has_rest() const override { return windows_->has_rest(); }
+    [[nodiscard]] EventTime many_due(size_t few) override { return windows_->many_due(few); }
     [[nodiscard]] std::optional<OpenWindow> next_window() override { return windows_->next_window(); }
     void append_open(std::string_view key, std::vector<OpenWindow>& out) override {
         windows_->append_open(key, out);
@@ -81,6 +83,7 @@ private:
     void withdraw(int64_t, std::string_view) override {}
     void forget(int64_t, std::string_view) override {}
     void forget(int64_t) override {}
+    [[nodiscard]] bool full() override;
     [[nodiscard]] Result<void> give_pairs(const WindowResult& session);
     [[nodiscard]] Result<void> give_alone(const WindowResult& session, Side side);
     [[nodiscard]] bool restore_now(std::string_view value, EventTime& watermark);
@@ -98,6 +101,7 @@ private:
     JoinResults results_;
 
     Executor* executor_ = nullptr;  // During a call.
+    bool stops_ = false;            // It may stop when the epoch is full.
     Result<void> given_;            // Whether results could be written in the middle of it.
     // Of the slice that is taken:
     const Batch* batch_ = nullptr;  // Null: none is.

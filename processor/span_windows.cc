@@ -1,6 +1,8 @@
 #include "processor/span_windows.h"
 
 #include <algorithm>
+#include <functional>
+#include <queue>
 
 namespace weir::processor {
 
@@ -45,6 +47,7 @@ void SpanWindows::schedule(Span& span) {
     if (!stage_.window.is_timed()) return;
     span.scheduled = due_at(span);
     heap_.push_back({span.scheduled, span.group.sequence, &span});
+    ++scheduled_;
     std::push_heap(heap_.begin(), heap_.end());
     spans_.hold(span);
 }
@@ -216,6 +219,25 @@ EventTime SpanWindows::next_due() {
     return heap_.empty() ? kEndOfTime : heap_.front().at;
 }
 
+EventTime SpanWindows::many_due(size_t few) {
+    prepare();
+    if (heap_.size() <= few || !fires()) return kEndOfTime;
+    const bool passed = heap_.front().at > many_due_;
+    if (!passed && scheduled_ <= few) return many_due_;
+    // The first `few` and one more, in order of time.
+    scheduled_ = 0;
+    using At = std::pair<EventTime, size_t>;  // In the heap.
+    std::priority_queue<At, std::vector<At>, std::greater<>> next;
+    next.emplace(heap_.front().at, 0);
+    for (size_t looked_at = 0; looked_at < few; ++looked_at) {
+        const size_t at = next.top().second;
+        next.pop();
+        for (const size_t below : {2 * at + 1, 2 * at + 2})
+            if (below < heap_.size()) next.emplace(heap_[below].at, below);
+    }
+    return many_due_ = next.top().first;
+}
+
 bool SpanWindows::has_changed() {
     prepare();
     return !changed_.empty();
@@ -224,16 +246,27 @@ bool SpanWindows::has_changed() {
 void SpanWindows::take_up_due(EventTime) { prepare(); }
 
 bool SpanWindows::advance_to(EventTime now, Reason reason) {
-    for (take_up_due(now); !heap_.empty() && heap_.front().at <= now; take_up_due(now)) {
+    EventTime done = kNoTime;
+    for (EventTime at = next_due(); at <= now && at != kEndOfTime; at = next_due()) {
+        take_up_due(at);
+        if (heap_.empty() || heap_.front().at > at) continue;
         const Due due = heap_.front();
+        Span& span = *due.span;
+        const bool outdated = span.dead || due.at != span.scheduled;
+        const bool is_due = !outdated && due_at(span) <= due.at;
+        // What is due at one time is given together, so that the clock says how far it came.
+        if (is_due && at > done && results_.full()) {
+            now_ = std::max(now_, done);
+            return false;
+        }
         std::pop_heap(heap_.begin(), heap_.end());
         heap_.pop_back();
-        Span& span = *due.span;
-        if (span.dead || due.at != span.scheduled) {
+        if (outdated) {
             spans_.drop(span);
             continue;
         }
-        if (due_at(span) <= due.at) {
+        if (is_due) {
+            done = at;
             settler_.settle();
             if (fires() && !span.fired && fires_at(span) <= due.at) {
                 span.fired = true;

@@ -33,7 +33,7 @@ public:
     [[nodiscard]] uint64_t next_sequence() const { return spans_.next_sequence(); }
     void settled() override;
     [[nodiscard]] EventTime next_due() override;
-    [[nodiscard]] EventTime many_due(size_t) override { return kEndOfTime; }
+    [[nodiscard]] EventTime many_due(size_t few) override;
     [[nodiscard]] bool has_changed() override;
     void show_changed() override;
     [[nodiscard]] std::optional<OpenWindow> next_window() override;
@@ -112,6 +112,8 @@ protected:
     const Kind kind_;
     SpanTable spans_;
     std::vector<Due> heap_;
+    EventTime many_due_ = kNoTime;  // As last found …
+    size_t scheduled_ = 0;          // … and so many came to the heap since.
     std::vector<Span*> changed_;   // Since they were last shown.
     std::vector<Span*> complete_;  // Count windows that are full.
     std::vector<Accumulator> merged_;

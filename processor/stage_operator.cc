@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kLogLateEveryMs = 60'000;
 constexpr uint8_t kClockVersion = 1;
+constexpr uint8_t kClockAndRestVersion = 2;
 
 }  // namespace
 
@@ -30,10 +31,12 @@ Result<void> StageOperator::tell_late(Executor& executor, const Node& node,
     return executor.run(readers, late);
 }
 
-void StageOperator::write_clock(uint32_t table, EventTime clock, state::DeltaWriter& out) {
+void StageOperator::write_clock(uint32_t table, EventTime clock, state::DeltaWriter& out,
+                                std::string_view rest) {
     std::string row;
-    put_le<uint8_t>(row, kClockVersion);
+    put_le<uint8_t>(row, rest.empty() ? kClockVersion : kClockAndRestVersion);
     put_le<int64_t>(row, clock);
+    row.append(rest);
     if (row == stored_clock_) return;
     out.put(table, kClockKey, row);
     stored_clock_ = row;
@@ -45,13 +48,21 @@ void StageOperator::open(state::StoredRows&, size_t) {
 
 Result<void> StageOperator::restore_stored(EventTime&) { return {}; }
 
-std::optional<EventTime> StageOperator::restore_clock(std::string_view value) {
+std::optional<EventTime> StageOperator::restore_clock(std::string_view value, std::string_view& rest) {
     ByteReader in(value);
     const auto version = in.le<uint8_t>();
     const auto clock = in.le<int64_t>();
-    if (in.failed() || !in.done() || version != kClockVersion) return std::nullopt;
+    rest = in.take(in.remaining());
+    const bool known = version == kClockVersion ? rest.empty() : version == kClockAndRestVersion;
+    if (in.failed() || !known) return std::nullopt;
     stored_clock_ = value;
     return clock;
+}
+
+std::optional<EventTime> StageOperator::restore_clock(std::string_view value) {
+    std::string_view rest;
+    const auto clock = restore_clock(value, rest);
+    return rest.empty() ? clock : std::nullopt;
 }
 
 }  // namespace weir::processor

@@ -87,10 +87,12 @@ protected:
     [[nodiscard]] Result<void> tell_late(Executor& executor, const Node& node,
                                          const std::vector<NodeId>& readers, const Batch& batch, Rows late);
 
-    // A clock as a row of its own: version(u8) clock(i64). Written when it has changed; read: nullopt when it
-    // is in no format that this version reads.
+    // A clock as a row of its own: version(u8) clock(i64), and with the version after that, a rest. Written
+    // when it has changed; read: nullopt when it is in no format that this version reads, `rest` what follows
+    // the clock.
     static constexpr std::string_view kClockKey = "w";
-    void write_clock(uint32_t table, EventTime clock, state::DeltaWriter& out);
+    void write_clock(uint32_t table, EventTime clock, state::DeltaWriter& out, std::string_view rest = {});
+    [[nodiscard]] std::optional<EventTime> restore_clock(std::string_view value, std::string_view& rest);
     [[nodiscard]] std::optional<EventTime> restore_clock(std::string_view value);
 
 private:

@@ -117,6 +117,15 @@ EventTime StoredSpans::next_due() {
     return ahead_.empty() ? in_memory : std::min(in_memory, ahead_.front().first.first);
 }
 
+EventTime StoredSpans::many_due(size_t few) {
+    if (open_windows() <= few || !fires()) return kEndOfTime;
+    look_ahead();
+    const EventTime in_memory = SpanWindows::many_due(few);
+    if (ahead_.size() > few) return std::min(in_memory, ahead_[few].first.first);
+    // How many come after those is not known.
+    return ahead_is_all_ ? in_memory : std::min(in_memory, ahead_.back().first.first);
+}
+
 void StoredSpans::take_up_due(EventTime until) {
     for (look_ahead(); !ahead_.empty(); look_ahead()) {
         const auto& [turn, key] = ahead_.front();

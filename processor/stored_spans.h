@@ -43,6 +43,7 @@ public:
         : SpanWindows(stage, accumulators, results, settler), stored_(stored), read_(accumulators) {}
 
     [[nodiscard]] EventTime next_due() override;
+    [[nodiscard]] EventTime many_due(size_t few) override;
     [[nodiscard]] bool has_changed() override { return changes_dropped_ || SpanWindows::has_changed(); }
     void show_changed() override;
     void append_open(std::string_view key, std::vector<OpenWindow>& out) override;

@@ -53,7 +53,8 @@ std::vector<std::string> late(const World& world) {
 
 TEST_CASE("a window that is larger than an epoch may be is given in several, in the same order") {
     for (const bool on_disk : {false, true})
-        for (const char* const window : {"{tumbling: 10s}", "{hopping: {size: 10s, step: 5s}}"})
+        for (const char* const window :
+             {"{tumbling: 10s}", "{hopping: {size: 10s, step: 5s}}", "{session: 10s}"})
             for (const bool crashing : {false, true}) {
                 CAPTURE(on_disk);
                 CAPTURE(window);
@@ -92,6 +93,11 @@ TEST_CASE("what is due at once is given in several epochs, whatever made it due"
     };
     const std::vector<Cause> causes{
         {"the end of the input", "{tumbling: 1s, grace: 1h}",
+         [&](World& world) {
+             in_many_windows(world);
+             world.end();
+         }},
+        {"the end of the input, of sessions", "{session: 50ms, grace: 1h}",
          [&](World& world) {
              in_many_windows(world);
              world.end();

@@ -49,7 +49,7 @@ TEST_CASE("spans on disk say what spans in memory say") {
         const auto plan = plan_of(pipeline(aggregate(window, emit, true, field)));
         if (draw(0, 2) > 0) without_cache(*plan);
         World disk(plan);
-        live_both(memory, disk, random, in_order);
+        live_both(memory, disk, random, in_order, false);
     }
 }
 
@@ -65,7 +65,7 @@ TEST_CASE("rows held on disk are given as those in memory are") {
         const auto plan = plan_of(pipeline(held(step, rest, true)));
         if (round % 3 != 0) without_cache(*plan);
         World disk(plan);
-        live_both(memory, disk, random, in_order);
+        live_both(memory, disk, random, in_order, false);
     }
 }
 
