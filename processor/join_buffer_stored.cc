@@ -105,7 +105,7 @@ Result<void> JoinBuffer::find_stored(std::string_view key, EventTime first, Even
         append_prefix(start, stored.key);
         put_bytes(stored.key, key);
         stored.from = stored.key;
-        append_place(static_cast<uint32_t>(std::max<EventTime>(first - start, 0)), 0, stored.from);
+        append_place(static_cast<uint32_t>(std::max(first, start) - start), 0, stored.from);
         auto rows = stored.rows.scan(stored.table, stored.key, stored.from);
         for (;;) {
             WEIR_ASSIGN(const bool any, rows.next());
