@@ -8,6 +8,8 @@
 
 #include "fixture.h"
 #include "processor/question.h"
+#include "tests/state/rocksdb_folder.h"
+#include "tests/state/troubled_row_stores.h"
 
 namespace weir::processor {
 
@@ -136,6 +138,63 @@ void live_both(World& memory, World& disk, std::mt19937& random, const Lines& li
     CHECK(lines(disk) == lines(memory));
     CHECK(disk.slices() == memory.slices());
     CHECK(disk.imbalance() == "");
+}
+
+#if WEIR_ROCKSDB
+
+// An aggregate on disk, in a real RocksDB, and one in memory: `steps` times 200 records, commits, waits and a
+// restart now and then. The number of outputs.
+template <class Lines>
+size_t live_in_rocksdb(const std::string& window, int steps, const Lines& lines) {
+    state::RocksDbFolder folder;
+    const auto stores = folder.stores();
+    std::mt19937 random(7);
+    const auto draw = [&](int64_t below) { return static_cast<int64_t>(random()) % below; };
+    const std::string fields = "n: count(*), d: count(distinct v)";
+    World memory(pipeline(aggregate(window, "{every: 700ms}", false, fields)));
+    const auto plan = plan_of(pipeline(aggregate(window, "{every: 700ms}", true, fields)));
+    without_cache(*plan);
+    World disk(plan);
+    disk.stores = stores.get();
+    disk.crash();
+    memory.crash();
+    int64_t base = 10'000;
+    for (int step = 0; step < steps; ++step) {
+        std::vector<Record> run;
+        for (int i = 0; i < 200; ++i, base += 15)
+            run.push_back(record(draw(300), base - draw(4'000), draw(40)));
+        for (World* const world : {&memory, &disk}) {
+            REQUIRE(world->in("o", run).ok());
+            world->epoch();
+            world->advance(200);
+            if (step % 20 == 19) world->crash();
+        }
+        REQUIRE(lines(disk) == lines(memory));
+    }
+    return disk.sink.outputs.size();
+}
+
+#endif
+
+// A record needs a row that the disk does not give: the run ends with the disk's error, and nothing is said.
+inline void check_failing_reads(const std::string& window) {
+    for (const bool scanning : {false, true}) {
+        const auto plan = plan_of(pipeline(aggregate(window, "on_close", true)));
+        without_cache(*plan);
+        World world(plan);
+        state::TroubledRowStores trouble(world.row_stores);
+        world.stores = &trouble;
+        REQUIRE(world.in("o", {record(1, 1'000, 1)}).ok());
+        world.epoch();
+        world.crash();
+        world.apply_rows();
+        (scanning ? trouble.scanning : trouble.finding) = Code::kIo;
+        const auto done = world.in("o", {record(1, scanning ? 50'000 : 1'500, 1)});
+        REQUIRE(!done.ok());
+        CHECK(done.error().code == Code::kIo);
+        CHECK(world.sink.outputs.empty());
+        world.shard.reset();
+    }
 }
 
 }  // namespace weir::processor

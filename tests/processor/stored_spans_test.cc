@@ -5,8 +5,6 @@
 
 #include "fixture.h"
 #include "memory_and_disk.h"
-#include "tests/state/rocksdb_folder.h"
-#include "tests/state/troubled_row_stores.h"
 
 namespace weir::processor {
 namespace {
@@ -156,55 +154,13 @@ TEST_CASE("early results of sliding windows write what came, not what was shown"
 
 // Goal: what a store in memory plays is what RocksDB does.
 TEST_CASE("sessions in RocksDB say what sessions in memory say") {
-    state::RocksDbFolder folder;
-    const auto stores = folder.stores();
-    std::mt19937 random(7);
-    const auto draw = [&](int64_t below) { return static_cast<int64_t>(random()) % below; };
-    const std::string fields = "n: count(*), d: count(distinct v)";
-    const std::string sessions = "{session: 2s, grace: 1s}";
-    World memory(pipeline(aggregate(sessions, "{every: 700ms}", false, fields)));
-    const auto plan = plan_of(pipeline(aggregate(sessions, "{every: 700ms}", true, fields)));
-    without_cache(*plan);
-    World disk(plan);
-    disk.stores = stores.get();
-    disk.crash();
-    memory.crash();
-    int64_t base = 10'000;
-    for (int step = 0; step < 60; ++step) {
-        std::vector<Record> run;
-        for (int i = 0; i < 200; ++i, base += 15)
-            run.push_back(record(draw(300), base - draw(4'000), draw(40)));
-        for (World* const world : {&memory, &disk}) {
-            REQUIRE(world->in("o", run).ok());
-            world->epoch();
-            world->advance(200);
-            if (step % 20 == 19) world->crash();
-        }
-        REQUIRE(in_order(disk) == in_order(memory));
-    }
-    CHECK(disk.sink.outputs.size() > 3'000);
+    CHECK(live_in_rocksdb("{session: 2s, grace: 1s}", 60, in_order) > 3'000);
 }
 
 #endif
 
 TEST_CASE("a disk that fails to read a session ends the run with its error") {
-    for (const bool scanning : {false, true}) {
-        const auto plan = plan_of(pipeline(aggregate("{session: 4s}", "on_close", true)));
-        without_cache(*plan);
-        World world(plan);
-        state::TroubledRowStores trouble(world.row_stores);
-        world.stores = &trouble;
-        REQUIRE(world.in("o", {record(1, 1'000, 1)}).ok());
-        world.epoch();
-        world.crash();
-        world.apply_rows();
-        (scanning ? trouble.scanning : trouble.finding) = Code::kIo;
-        const auto done = world.in("o", {record(1, scanning ? 50'000 : 1'500, 1)});
-        REQUIRE(!done.ok());
-        CHECK(done.error().code == Code::kIo);
-        CHECK(world.sink.outputs.empty());
-        world.shard.reset();
-    }
+    check_failing_reads("{session: 4s}");
 }
 
 }  // namespace weir::processor

@@ -5,8 +5,6 @@
 
 #include "fixture.h"
 #include "memory_and_disk.h"
-#include "tests/state/rocksdb_folder.h"
-#include "tests/state/troubled_row_stores.h"
 
 namespace weir::processor {
 
@@ -104,55 +102,13 @@ TEST_CASE("windows on disk take little memory, however many groups they have") {
 
 // Goal: what a store in memory plays is what RocksDB does: ranges that are erased, rows in order, restarts.
 TEST_CASE("windows in RocksDB say what windows in memory say") {
-    state::RocksDbFolder folder;
-    const auto stores = folder.stores();
-    std::mt19937 random(7);
-    const auto draw = [&](int64_t below) { return static_cast<int64_t>(random()) % below; };
-    const std::string fields = "n: count(*), d: count(distinct v)";
-    const std::string hopping = "{hopping: {size: 6s, step: 2s}, grace: 1s}";
-    World memory(pipeline(aggregate(hopping, "{every: 700ms}", false, fields)));
-    const auto plan = plan_of(pipeline(aggregate(hopping, "{every: 700ms}", true, fields)));
-    without_cache(*plan);
-    World disk(plan);
-    disk.stores = stores.get();
-    disk.crash();
-    memory.crash();
-    int64_t base = 10'000;
-    for (int step = 0; step < 80; ++step) {
-        std::vector<Record> run;
-        for (int i = 0; i < 200; ++i, base += 15)
-            run.push_back(record(draw(300), base - draw(4'000), draw(40)));
-        for (World* const world : {&memory, &disk}) {
-            REQUIRE(world->in("o", run).ok());
-            world->epoch();
-            world->advance(200);
-            if (step % 20 == 19) world->crash();
-        }
-        REQUIRE(by_window(disk) == by_window(memory));
-    }
-    CHECK(disk.sink.outputs.size() > 10'000);
+    CHECK(live_in_rocksdb("{hopping: {size: 6s, step: 2s}, grace: 1s}", 80, by_window) > 10'000);
 }
 
 #endif
 
 TEST_CASE("a disk that fails to read ends the run with its error") {
-    for (const bool scanning : {false, true}) {
-        const auto plan = plan_of(pipeline(aggregate("{tumbling: 4s}", "on_close", true)));
-        without_cache(*plan);
-        World world(plan);
-        state::TroubledRowStores trouble(world.row_stores);
-        world.stores = &trouble;
-        REQUIRE(world.in("o", {record(1, 1'000, 1)}).ok());
-        world.epoch();
-        world.crash();
-        world.apply_rows();
-        (scanning ? trouble.scanning : trouble.finding) = Code::kIo;
-        const auto done = world.in("o", {record(1, scanning ? 50'000 : 1'500, 1)});
-        REQUIRE(!done.ok());
-        CHECK(done.error().code == Code::kIo);
-        CHECK(world.sink.outputs.empty());
-        world.shard.reset();
-    }
+    check_failing_reads("{tumbling: 4s}");
 }
 
 }  // namespace weir::processor
