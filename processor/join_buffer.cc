@@ -92,7 +92,7 @@ JoinBuffer::Ref JoinBuffer::add_row(Pane& pane, size_t size) {
     const uint32_t number = pane.blocks.back();
     Block& block = blocks_[number - first_block_];
     auto* const row = new (block.memory.get() + block.used) Row;
-    const Ref ref = number << kPlaceBits | static_cast<Ref>(block.used / alignof(Row));
+    const Ref ref = ref_of(number, block.used);
     block.used += bytes;
     row->size = static_cast<uint32_t>(size);
     row->sequence = pane.rows++;
@@ -208,11 +208,9 @@ JoinBuffer::Row* JoinBuffer::pop_waiting(Pane& pane) {
 void JoinBuffer::start_telling(Pane& pane, EventTime start) const {
     if (pane.telling) return;
     pane.telling = true;
-    for (const uint32_t number : pane.blocks) {
-        uint32_t at = 0;
-        while (Row* const row = next_in_block(block(number), at))
-            if (!row->matched() && start + row->after_start >= told_before_) push_waiting(pane, *row);
-    }
+    for_each_row(pane, [&](Row& row, Ref) {
+        if (!row.matched() && start + row.after_start >= told_before_) push_waiting(pane, row);
+    });
 }
 
 void JoinBuffer::look() {
@@ -307,10 +305,7 @@ uint64_t JoinBuffer::count_rows() const {
     uint64_t count = 0;
     for (const auto& [number, pane] : panes_) {
         count += pane.evicted;
-        for (const uint32_t number_of_block : pane.blocks) {
-            uint32_t at = 0;
-            while (next_in_block(block(number_of_block), at) != nullptr) ++count;
-        }
+        for_each_row(pane, [&](const Row&, Ref) { ++count; });
     }
     return count;
 }

@@ -298,6 +298,22 @@ private:
     // The oldest row in memory that waits and is older than `bound` is its pane's first; null: there is none.
     [[nodiscard]] Pane* find_waiting(EventTime bound, EventTime& time);
     Row* next_in_block(const Block& block, uint32_t& at) const;
+    [[nodiscard]] static Ref ref_of(uint32_t block, uint32_t at) {
+        return block << kPlaceBits | static_cast<Ref>(at / alignof(Row));
+    }
+    // Calls use(row, its Ref) for all that are in memory, in order of their arrival.
+    template <class Use>
+    void for_each_row(const Pane& pane, const Use& use) const {
+        for (const uint32_t number : pane.blocks) {
+            uint32_t at = 0;
+            while (true) {
+                const Ref ref = ref_of(number, at);
+                Row* const row = next_in_block(block(number), at);
+                if (row == nullptr) break;
+                use(*row, ref);
+            }
+        }
+    }
     [[nodiscard]] uint32_t row_bytes(size_t size) const;
     // Behind the encoded row; per_window() only.
     [[nodiscard]] static Open open_of(const Row& row);

@@ -158,16 +158,10 @@ void JoinBuffer::relink() {
     near_ = {};
     used_slots_ = 0;
     for (const auto& [number, pane] : panes_) {
-        for (const uint32_t number_of_block : pane.blocks) {
-            uint32_t at = 0;
-            for (;;) {
-                const Ref ref = number_of_block << kPlaceBits | static_cast<Ref>(at / alignof(Row));
-                Row* const row = next_in_block(block(number_of_block), at);
-                if (row == nullptr) break;
-                row->next = 0;
-                if (const std::string_view key = row->key(); !key.empty()) link(ref, hash_group_key(key));
-            }
-        }
+        for_each_row(pane, [&](Row& row, Ref ref) {
+            row.next = 0;
+            if (const std::string_view key = row.key(); !key.empty()) link(ref, hash_group_key(key));
+        });
     }
 }
 

@@ -84,15 +84,13 @@ void JoinBuffer::start_leaving() {
     leaving_started_ = true;
     leaving_.clear();
     for (const auto& [number, pane] : panes_) {
-        for (const uint32_t number_of_block : pane.blocks) {
-            uint32_t at = 0;
-            while (Row* const row = next_in_block(block(number_of_block), at)) {
-                Open open = open_of(*row);
-                open.from = std::max(open.from, std::min(open.to, told_windows_before_));
-                set_open(*row, open);
-                push_next_window({row, start_of(number) + row->after_start});
-            }
-        }
+        const EventTime start = start_of(number);
+        for_each_row(pane, [&](Row& row, Ref) {
+            Open open = open_of(row);
+            open.from = std::max(open.from, std::min(open.to, told_windows_before_));
+            set_open(row, open);
+            push_next_window({&row, start + row.after_start});
+        });
     }
 }
 
