@@ -26,6 +26,14 @@ Word load(const char* p) {
     return word;
 }
 
+constexpr size_t kVector = 16;
+
+#ifdef __SSE2__
+__m128i load_vector(const char* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+
+uint32_t mask_of(__m128i bytes) { return static_cast<uint32_t>(_mm_movemask_epi8(bytes)); }
+#endif
+
 // Of these short lengths a call to memcmp costs more than the comparison.
 [[gnu::always_inline]] inline bool same_bytes(const char* a, const char* b, size_t length) {
     if (length >= 8) {
@@ -41,9 +49,23 @@ Word load(const char* p) {
     return true;
 }
 
-// The closing quote of a string whose first byte is at `p`; null: it has an escape or a control character, is
-// not closed, or is no UTF-8.
-[[gnu::always_inline]] inline const char* closing_quote(const char* const start, const char* const end) {
+// Whether [p, end) has `length` bytes of `text` and at least one more. kVector bytes of `text` are readable.
+[[gnu::always_inline]] inline bool has_before_value(const char* p, const char* end, const char* text,
+                                                    size_t length) {
+    const auto left = static_cast<size_t>(end - p);
+#ifdef __SSE2__
+    if (length < kVector && left >= kVector) [[likely]] {
+        const uint32_t same = mask_of(_mm_cmpeq_epi8(load_vector(p), load_vector(text)));
+        return (~same & ((1u << length) - 1)) == 0;
+    }
+#endif
+    return left > length && same_bytes(p, text, length);
+}
+
+// The closing quote of a string whose first byte is at `start`; null: it has an escape or a control
+// character, is not closed, or is no UTF-8. [record, end) is readable.
+[[gnu::always_inline]] inline const char* closing_quote(const char* const record, const char* const start,
+                                                        const char* const end) {
     const char* p = start;
     bool ascii = true;
     const auto closed = [&](const char* quote) {
@@ -54,15 +76,20 @@ Word load(const char* p) {
     const __m128i quotes = _mm_set1_epi8('"');
     const __m128i backslashes = _mm_set1_epi8('\\');
     const __m128i last_control = _mm_set1_epi8(0x1f);
-    for (; end - p >= 16; p += 16) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-        const __m128i stops =
-            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, backslashes)),
-                         _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes));
-        const auto stop = static_cast<uint32_t>(_mm_movemask_epi8(stops));
-        const auto high = static_cast<uint32_t>(_mm_movemask_epi8(bytes));
+    while (static_cast<size_t>(end - record) >= kVector && p != end) {
+        // The last bytes are read together with those before them.
+        const char* const from = std::min(p, end - kVector);
+        const auto skipped = static_cast<uint32_t>(p - from);
+        const __m128i bytes = load_vector(from);
+        const uint32_t stop =
+            mask_of(_mm_or_si128(
+                _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, backslashes)),
+                _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes))) >>
+            skipped;
+        const uint32_t high = mask_of(bytes) >> skipped;
         if (stop == 0) {
             ascii = ascii && high == 0;
+            p = from + kVector;
             continue;
         }
         const auto at = static_cast<uint32_t>(std::countr_zero(stop));
@@ -107,10 +134,9 @@ Word load(const char* p) {
     return static_cast<size_t>(end - p) >= word.size() && same_bytes(p, word.data(), word.size());
 }
 
-}  // namespace
-
 // Up to 18 digits without exponent are read here.
-const char* read_json_number(const char* p, const char* const end, bool wanted, Value& out) {
+[[gnu::always_inline]] inline const char* read_number(const char* p, const char* const end, bool wanted,
+                                                      Value& out) {
     const char* const start = p;
     const bool negative = *p == '-';
     if (negative) ++p;
@@ -152,6 +178,12 @@ const char* read_json_number(const char* p, const char* const end, bool wanted, 
     return p;
 }
 
+}  // namespace
+
+const char* read_json_number(const char* p, const char* end, bool wanted, Value& out) {
+    return read_number(p, end, wanted, out);
+}
+
 bool RecordShape::learn(std::string_view record) {
     if (refused_ || record.size() > kMaxBytes || values_.size() > kMaxValues ||
         record.find('\\') != std::string_view::npos)
@@ -160,6 +192,7 @@ bool RecordShape::learn(std::string_view record) {
         for (size_t j = 0; j < i; ++j)
             if (values_[i].slot != kNoSlot && values_[i].slot == values_[j].slot) return false;
     text_ = record;
+    text_.append(kVector, '\0');
     size_t from = 0;
     for (const Learned& value : values_) {
         parts_.push_back(
@@ -167,6 +200,7 @@ bool RecordShape::learn(std::string_view record) {
         from = value.end;
     }
     rest_ = from;
+    rest_length_ = record.size() - from;
     values_.clear();
     return true;
 }
@@ -182,20 +216,17 @@ bool RecordShape::read(std::string_view record, std::vector<Column>& columns, si
                 if (read.slot != kNoSlot) columns[static_cast<size_t>(read.slot)][row] = Value::null();
             return false;
         };
-        // A value has at least one byte.
-        if (static_cast<size_t>(end - p) <= part.length ||
-            !same_bytes(p, text_.data() + part.begin, part.length))
-            return no_match();
+        if (!has_before_value(p, end, text_.data() + part.begin, part.length)) return no_match();
         p += part.length;
         const bool wanted = part.slot != kNoSlot;
         Value& value = wanted ? columns[static_cast<size_t>(part.slot)][row] : unwanted;
         if (*p == '"') {
-            const char* const quote = closing_quote(p + 1, end);
+            const char* const quote = closing_quote(record.data(), p + 1, end);
             if (quote == nullptr) return no_match();
             value.set_text({p + 1, static_cast<size_t>(quote - p - 1)});
             p = quote + 1;
         } else if (*p == '-' || is_digit(*p)) {
-            p = read_json_number(p, end, wanted, value);
+            p = read_number(p, end, wanted, value);
             if (p == nullptr) return no_match();
         } else if (is_word(p, end, "true")) {
             value = Value::of_bool(true);
@@ -209,7 +240,7 @@ bool RecordShape::read(std::string_view record, std::vector<Column>& columns, si
             return no_match();
         }
     }
-    const std::string_view after = std::string_view(text_).substr(rest_);
+    const std::string_view after = std::string_view(text_).substr(rest_, rest_length_);
     if (static_cast<size_t>(end - p) == after.size() && same_bytes(p, after.data(), after.size())) [[likely]]
         return true;
     for (const Part& part : parts_)

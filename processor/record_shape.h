@@ -46,9 +46,10 @@ private:
         expr::Slot slot;  // kNoSlot: checked only.
     };
 
-    std::string text_;
+    std::string text_;  // With room behind it, so that whole vectors can be read.
     std::vector<Part> parts_;
-    size_t rest_ = 0;  // Of the bytes after the last value.
+    size_t rest_ = 0;  // Of the bytes after the last value, …
+    size_t rest_length_ = 0;  // … and how many.
     std::vector<Learned> values_;
     bool refused_ = false;
 };
