@@ -93,6 +93,7 @@ public:
                std::shared_ptr<const AdaptiveLiteral> right_literal, std::optional<Type> type)
         : Node(type),
           op_(op),
+          compares_(is_comparison(op)),
           left_(std::move(left)),
           right_(std::move(right)),
           left_literal_(std::move(left_literal)),
@@ -106,7 +107,9 @@ public:
             const Value* b = &right[row];
             if (left_literal_ != nullptr) a = &left_literal_->beside(b->type);
             if (right_literal_ != nullptr) b = &right_literal_->beside(a->type);
-            if (a->is_error() || b->is_error()) {
+            if (compares_ && a->type == Type::kNumeric && b->type == Type::kNumeric) {
+                out[row] = Value::of_bool(holds(op_, compare(Decimal::of(*a), Decimal::of(*b))));
+            } else if (a->is_error() || b->is_error()) {
                 out[row] = a->is_error() ? *a : *b;
             } else if (a->is_null() || b->is_null()) {
                 out[row] = Value::null();
@@ -118,6 +121,7 @@ public:
 
 private:
     Operator op_;
+    bool compares_;
     NodePtr left_;
     NodePtr right_;
     std::shared_ptr<const AdaptiveLiteral> left_literal_;
