@@ -21,12 +21,21 @@ void put_le(std::string& out, T value) {
 
 // LEB128, as in protobuf's base 128 varints. A reader takes the shortest form only, so that a value has one
 // spelling.
-inline void put_varint(std::string& out, uint64_t value) {
+inline constexpr size_t kMostVarintBytes = 10;
+
+// Writes it to `to`, which has room; the end.
+inline char* write_varint(char* to, uint64_t value) {
     while (value >= 0x80) {
-        out.push_back(static_cast<char>(value | 0x80));
+        *to++ = static_cast<char>(value | 0x80);
         value >>= 7;
     }
-    out.push_back(static_cast<char>(value));
+    *to++ = static_cast<char>(value);
+    return to;
+}
+
+inline void put_varint(std::string& out, uint64_t value) {
+    char bytes[kMostVarintBytes];
+    out.append(bytes, static_cast<size_t>(write_varint(bytes, value) - bytes));
 }
 
 inline void put_bytes(std::string& out, std::string_view bytes) {
@@ -36,41 +45,47 @@ inline void put_bytes(std::string& out, std::string_view bytes) {
 
 class ByteReader {
 public:
-    explicit ByteReader(std::string_view data) : rest_(data) {}
+    explicit ByteReader(std::string_view data) : at_(data.data()), end_(at_ + data.size()) {}
 
     [[nodiscard]] bool failed() const { return failed_; }
-    [[nodiscard]] bool done() const { return failed_ || rest_.empty(); }
-    [[nodiscard]] size_t remaining() const { return rest_.size(); }
+    [[nodiscard]] bool done() const { return at_ == end_; }
+    [[nodiscard]] size_t remaining() const { return static_cast<size_t>(end_ - at_); }
 
     template <class T>
     T le() {
         T value{};
-        if (rest_.size() < sizeof(T)) return fail<T>();
-        std::memcpy(&value, rest_.data(), sizeof(T));
-        rest_.remove_prefix(sizeof(T));
+        if (remaining() < sizeof(T)) return fail<T>();
+        std::memcpy(&value, at_, sizeof(T));
+        at_ += sizeof(T);
         return value;
     }
 
     uint64_t varint() {
         uint64_t value = 0;
-        for (unsigned shift = 0; shift < 64; shift += 7) {
-            if (rest_.empty()) return fail<uint64_t>();
-            const auto byte = static_cast<uint8_t>(rest_.front());
-            rest_.remove_prefix(1);
-            if ((shift == 63 && byte > 1) || (shift > 0 && byte == 0)) return fail<uint64_t>();
+        const char* at = at_;
+        for (unsigned shift = 0; shift < 64 && at != end_; shift += 7) {
+            const auto byte = static_cast<uint8_t>(*at++);
             value |= static_cast<uint64_t>(byte & 0x7F) << shift;
-            if ((byte & 0x80) == 0) return value;
+            if ((byte & 0x80) != 0) continue;
+            if ((shift == 63 && byte > 1) || (shift > 0 && byte == 0)) break;
+            at_ = at;
+            return value;
         }
         return fail<uint64_t>();
+    }
+
+    // Whatever it says.
+    void skip_varint() {
+        while (at_ != end_ && (*at_++ & 0x80) != 0) continue;
     }
 
     // A view into the reader's data.
     std::string_view bytes() { return take(varint()); }
 
     std::string_view take(uint64_t length) {
-        if (failed_ || length > rest_.size()) return fail<std::string_view>();
-        const std::string_view result = rest_.substr(0, length);
-        rest_.remove_prefix(length);
+        if (failed_ || length > remaining()) return fail<std::string_view>();
+        const std::string_view result(at_, length);
+        at_ += length;
         return result;
     }
 
@@ -78,11 +93,12 @@ private:
     template <class T>
     T fail() {
         failed_ = true;
-        rest_ = {};
+        at_ = end_;
         return T{};
     }
 
-    std::string_view rest_;
+    const char* at_;
+    const char* end_;
     bool failed_ = false;
 };
 

@@ -1,5 +1,7 @@
 #include "processor/compact_value.h"
 
+#include <cstring>
+
 namespace weir::processor {
 namespace {
 
@@ -18,8 +20,14 @@ enum Tag : uint8_t {
     kTagInterval,
 };
 
-void put_zigzag(std::string& out, int64_t value) {
-    put_varint(out, static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63));
+char* write_zigzag(char* to, int64_t value) {
+    return write_varint(to, static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63));
+}
+
+template <class T>
+char* write_le(char* to, T value) {
+    std::memcpy(to, &value, sizeof(value));
+    return to + sizeof(value);
 }
 
 int64_t zigzag(ByteReader& in) {
@@ -27,53 +35,51 @@ int64_t zigzag(ByteReader& in) {
     return static_cast<int64_t>(value >> 1 ^ (~(value & 1) + 1));
 }
 
-void put_tag(std::string& out, Tag tag) { out.push_back(static_cast<char>(tag)); }
-
 }  // namespace
 
-void append_compact_value(const Value& value, std::string& out) {
+char* write_compact_value(const Value& value, char* to) {
+    const auto tag = [&](Tag its) { *to++ = static_cast<char>(its); };
     switch (value.type) {
         case Type::kNull:
-        case Type::kError: put_tag(out, kTagNull); return;
-        case Type::kBool: put_tag(out, value.boolean ? kTagTrue : kTagFalse); return;
+        case Type::kError: tag(kTagNull); break;
+        case Type::kBool: tag(value.boolean ? kTagTrue : kTagFalse); break;
         case Type::kInt4:
+            tag(kTagInt4);
+            to = write_zigzag(to, value.integer);
+            break;
         case Type::kInt8:
-            put_tag(out, value.type == Type::kInt4 ? kTagInt4 : kTagInt8);
-            put_zigzag(out, value.integer);
-            return;
+            tag(kTagInt8);
+            to = write_zigzag(to, value.integer);
+            break;
         case Type::kNumeric: {
             const auto small = static_cast<int64_t>(value.low);
             const bool fits = value.high == small >> 63;
-            put_tag(out, fits ? kTagNumeric : kTagWideNumeric);
-            put_varint(out, value.scale);
-            if (fits) {
-                put_zigzag(out, small);
-            } else {
-                put_le<uint64_t>(out, value.low);
-                put_le<int64_t>(out, value.high);
-            }
-            return;
+            tag(fits ? kTagNumeric : kTagWideNumeric);
+            to = write_varint(to, value.scale);
+            to = fits ? write_zigzag(to, small) : write_le(write_le(to, value.low), value.high);
+            break;
         }
         case Type::kFloat8:
-            put_tag(out, kTagFloat8);
-            put_le<double>(out, value.real);
-            return;
+            tag(kTagFloat8);
+            to = write_le(to, value.real);
+            break;
         case Type::kText:
         case Type::kJsonb:
-            put_tag(out, value.type == Type::kText ? kTagText : kTagJsonb);
-            put_bytes(out, value.bytes());
-            return;
+            tag(value.type == Type::kText ? kTagText : kTagJsonb);
+            to = write_varint(to, value.length);
+            if (value.length > 0) std::memcpy(to, value.data, value.length);
+            to += value.length;
+            break;
         case Type::kTimestamptz:
-            put_tag(out, kTagTimestamptz);
-            put_zigzag(out, value.integer);
-            return;
+            tag(kTagTimestamptz);
+            to = write_zigzag(to, value.integer);
+            break;
         case Type::kInterval:
-            put_tag(out, kTagInterval);
-            put_le<int64_t>(out, value.integer);
-            put_le<int32_t>(out, value.interval.months);
-            put_le<int32_t>(out, value.interval.days);
-            return;
+            tag(kTagInterval);
+            to = write_le(write_le(write_le(to, value.integer), value.interval.months), value.interval.days);
+            break;
     }
+    return to;
 }
 
 bool read_compact_value(ByteReader& in, Value& value) {
@@ -114,6 +120,27 @@ bool read_compact_value(ByteReader& in, Value& value) {
         default: return false;
     }
     return !in.failed();
+}
+
+void skip_compact_value(ByteReader& in) {
+    switch (in.le<uint8_t>()) {
+        case kTagInt4:
+        case kTagInt8:
+        case kTagTimestamptz: in.skip_varint(); break;
+        case kTagNumeric:
+            in.skip_varint();
+            in.skip_varint();
+            break;
+        case kTagWideNumeric:
+            in.skip_varint();
+            in.take(sizeof(Int128));
+            break;
+        case kTagFloat8: in.take(sizeof(double)); break;
+        case kTagText:
+        case kTagJsonb: in.bytes(); break;
+        case kTagInterval: in.take(sizeof(int64_t) + 2 * sizeof(int32_t)); break;
+        default: break;
+    }
 }
 
 }  // namespace weir::processor

@@ -12,16 +12,27 @@
 //          | 0x0b i64 i32 i32                      interval
 #pragma once
 
-#include <string>
+#include <cstddef>
 
 #include "base/bytes.h"
 #include "processor/value.h"
 
 namespace weir::processor {
 
-// `value` is no error.
-void append_compact_value(const Value& value, std::string& out);
+// No number takes more.
+inline constexpr size_t kMostCompactBytes = 1 + 2 * kMostVarintBytes;
+
+// It takes at most so many bytes.
+[[nodiscard]] inline size_t compact_bytes_at_most(const Value& value) {
+    return value.type == Type::kText || value.type == Type::kJsonb ? kMostCompactBytes + value.length
+                                                                   : kMostCompactBytes;
+}
+
+// Writes it to `to`, which has room for that; the end. `value` is no error.
+[[nodiscard]] char* write_compact_value(const Value& value, char* to);
 // False when the bytes are no value. Texts are views into the reader's bytes.
 [[nodiscard]] bool read_compact_value(ByteReader& in, Value& value);
+// Past one that read_compact_value() takes.
+void skip_compact_value(ByteReader& in);
 
 }  // namespace weir::processor

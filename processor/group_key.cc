@@ -1,6 +1,7 @@
 #include "processor/group_key.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "processor/arena.h"
@@ -28,8 +29,9 @@ void append_number(Int128 mantissa, uint16_t scale, std::string& out) {
     }
     const auto small = static_cast<int64_t>(mantissa);
     if (scale == 0 && small == mantissa) {
-        put_le<uint8_t>(out, kTagInteger);
-        put_le<int64_t>(out, small);
+        char bytes[1 + sizeof(small)] = {kTagInteger};
+        std::memcpy(bytes + 1, &small, sizeof(small));
+        out.append(bytes, sizeof(bytes));
         return;
     }
     put_le<uint8_t>(out, kTagNumeric);
@@ -42,10 +44,12 @@ void append_number(Int128 mantissa, uint16_t scale, std::string& out) {
 
 void append_group_key(const Value& value, std::string& out) {
     switch (value.type) {
-        case Type::kText:
-            put_le<uint8_t>(out, kTagText);
-            put_bytes(out, value.bytes());
+        case Type::kText: {
+            char head[1 + kMostVarintBytes] = {kTagText};
+            out.append(head, static_cast<size_t>(write_varint(head + 1, value.length) - head));
+            out.append(value.bytes());
             return;
+        }
         case Type::kNumeric: append_number(value.mantissa(), value.scale, out); return;
         case Type::kInt4:
         case Type::kInt8: append_number(value.integer, 0, out); return;

@@ -163,9 +163,8 @@ void Join::insert(const Batch& batch, StreamCounters& counters) {
             ++counters.expired;
             continue;
         }
-        buffer_.clear();
-        input_.append_values(row, buffer_);
-        buffer.insert(key, input_.hashes()[i], batch.times[row], buffer_, matched_[row] != 0, open_[row]);
+        buffer.insert(input_.encode_row(i, row), input_.hashes()[i], batch.times[row], matched_[row] != 0,
+                      open_[row]);
     }
 }
 

@@ -115,7 +115,6 @@ private:
     std::vector<JoinBuffer::Open> open_;  // By row; in a buffer that is per_window().
     std::vector<JoinBuffer::Found> found_;
     std::vector<Pair> pairs_;  // The rows of `results_`.
-    std::string buffer_;
 };
 
 }  // namespace weir::processor

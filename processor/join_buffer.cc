@@ -22,8 +22,6 @@ constexpr size_t kLargestBlock = 64 << 10;
 constexpr size_t kPieceBytes = 16 << 10;
 constexpr size_t kKeyBytes = kPrefixBytes + sizeof(uint32_t);
 
-constexpr uint8_t kLongVarint = 0x80;  // From here on a varint has more than one byte.
-
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 
 }  // namespace
@@ -38,18 +36,9 @@ uint32_t JoinBuffer::read_big_endian(std::string_view bytes) {
     return number;
 }
 
-std::string_view JoinBuffer::Row::key() const {
-    const std::string_view row = encoded();
-    if (const auto length = static_cast<uint8_t>(row.front()); length < kLongVarint) [[likely]]
-        return row.substr(1, length);
-    ByteReader in(row);
-    return in.bytes();
-}
-
-std::string_view JoinBuffer::Row::values() const {
+std::string_view JoinBuffer::Row::long_key() const {
     ByteReader in(encoded());
-    in.bytes();
-    return in.take(in.remaining());
+    return in.bytes();
 }
 
 JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table, bool on_disk)
@@ -70,11 +59,6 @@ uint32_t JoinBuffer::row_bytes(size_t size) const {
     return static_cast<uint32_t>((all + alignof(Row) - 1) / alignof(Row) * alignof(Row));
 }
 
-JoinBuffer::Row* JoinBuffer::row_in(const Block& block, Ref row) {
-    constexpr Ref kPlaces = (Ref{1} << kPlaceBits) - 1;
-    return std::launder(reinterpret_cast<Row*>(block.memory.get() + (row & kPlaces) * alignof(Row)));
-}
-
 JoinBuffer::Pane& JoinBuffer::pane_of(EventTime time) {
     if (latest_ == nullptr || time < latest_start_ || time >= latest_start_ + width_ms_) {
         const int32_t number = number_of(time);
@@ -85,19 +69,19 @@ JoinBuffer::Pane& JoinBuffer::pane_of(EventTime time) {
 }
 
 // `pane` is the latest one.
-JoinBuffer::Ref JoinBuffer::add_row(Pane& pane, size_t size) {
+JoinBuffer::Row& JoinBuffer::add_row(Pane& pane, size_t size, Ref& ref) {
     const uint32_t bytes = row_bytes(size);
     if (pane.blocks.empty() || block(pane.blocks.back()).size - block(pane.blocks.back()).used < bytes)
         add_block(pane, bytes);
     const uint32_t number = pane.blocks.back();
     Block& block = blocks_[number - first_block_];
     auto* const row = new (block.memory.get() + block.used) Row;
-    const Ref ref = ref_of(number, block.used);
+    ref = ref_of(number, block.used);
     block.used += bytes;
     row->size = static_cast<uint32_t>(size);
     row->sequence = pane.rows++;
     ++rows_;
-    return ref;
+    return *row;
 }
 
 void JoinBuffer::add_block(Pane& pane, size_t bytes) {
@@ -142,33 +126,19 @@ JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, uint32_t& at) con
     return row;
 }
 
-size_t JoinBuffer::encoded_size(std::string_view key, std::string_view values) {
-    length_.clear();
-    put_varint(length_, key.size());
-    return length_.size() + key.size() + values.size();
-}
-
-void JoinBuffer::encode(std::string_view key, std::string_view values, Row& row) const {
-    char* to = reinterpret_cast<char*>(&row + 1);
-    for (const std::string_view part : {std::string_view(length_), key, values})
-        to = std::copy(part.begin(), part.end(), to);
-}
-
-void JoinBuffer::insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values,
-                        bool matched, Open open) {
+void JoinBuffer::insert(std::string_view row, uint64_t hash, EventTime time, bool matched, Open open) {
     Pane& pane = pane_of(time);
-    const size_t size = encoded_size(key, values);
-    WEIR_CHECK(size < Row::kMatched, "a record of a join is too large");
-    const Ref added = add_row(pane, size);
-    Row& row = *row_at(added);
-    encode(key, values, row);
-    row.after_start = static_cast<uint32_t>(time - latest_start_);
-    if (matched) row.size |= Row::kMatched;
-    if (!key.empty()) link(added, hash);
-    if (pane.telling && !matched) push_waiting(pane, row);
+    WEIR_CHECK(row.size() < Row::kMatched, "a record of a join is too large");
+    Ref ref = 0;
+    Row& added = add_row(pane, row.size(), ref);
+    std::memcpy(&added + 1, row.data(), row.size());
+    added.after_start = static_cast<uint32_t>(time - latest_start_);
+    if (matched) added.size |= Row::kMatched;
+    if (!added.key().empty()) link(added, ref, latest_start_, hash);
+    if (pane.telling && !matched) push_waiting(pane, added);
     if (!per_window()) return;
-    set_open(row, open);
-    if (leaving_started_) push_next_window({&row, time});
+    set_open(added, open);
+    if (leaving_started_) push_next_window({&added, time});
 }
 
 Result<void> JoinBuffer::mark_matched(const Found& found, WindowGrid::Cell first, WindowGrid::Cell last) {
@@ -355,10 +325,13 @@ void JoinBuffer::write_erased(bool partners, state::DeltaWriter& out) {
 }
 
 void JoinBuffer::append_record(const Row& row, EventTime start, std::string& out) const {
-    out.push_back(static_cast<char>(per_window() ? kOpenFollows : row.matched() ? kFoundPartner : 0));
-    put_varint(out, row.after_start);
-    if (per_window()) append_open(open_of(row), start + row.after_start, out);
-    put_bytes(out, row.encoded());
+    char head[1 + 4 * kMostVarintBytes];
+    head[0] = static_cast<char>(per_window() ? kOpenFollows : row.matched() ? kFoundPartner : 0);
+    char* to = write_varint(head + 1, row.after_start);
+    if (per_window()) to = write_open(open_of(row), start + row.after_start, to);
+    to = write_varint(to, row.encoded().size());
+    out.append(head, static_cast<size_t>(to - head));
+    out.append(row.encoded());
 }
 
 void JoinBuffer::write_new_rows(EventTime start, Pane& pane, state::DeltaWriter& out) const {
@@ -420,9 +393,8 @@ bool JoinBuffer::restore_record(int32_t number, Pane& pane, ByteReader& in,
     ByteReader row_in(row);
     const std::string_view key = row_in.bytes();
     if (in.failed() || row_in.failed() || flags > (kFoundPartner | kOpenFollows)) return false;
-    const std::string_view values = row_in.take(row_in.remaining());
-    if (!good(values)) return false;
-    insert(key, hash_group_key(key), time, values, (flags & kFoundPartner) != 0, open);
+    if (!good(row_in.take(row_in.remaining()))) return false;
+    insert(row, hash_group_key(key), time, (flags & kFoundPartner) != 0, open);
     const Block& last = block(pane.blocks.back());
     pane.restored.push_back(
         std::launder(reinterpret_cast<Row*>(last.memory.get() + last.used - row_bytes(row.size()))));

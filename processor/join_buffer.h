@@ -31,6 +31,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -68,8 +69,19 @@ public:
             return {reinterpret_cast<const char*>(this + 1), size & ~kMatched};
         }
         // Empty: NULL, which equals nothing.
-        [[nodiscard]] std::string_view key() const;
-        [[nodiscard]] std::string_view values() const;
+        [[nodiscard]] std::string_view key() const {
+            const char* const row = reinterpret_cast<const char*>(this + 1);
+            const auto length = static_cast<uint8_t>(*row);
+            return length < kLongVarint ? std::string_view(row + 1, length) : long_key();
+        }
+        [[nodiscard]] std::string_view values() const {
+            const std::string_view row = encoded();
+            return row.substr(static_cast<size_t>(key().data() + key().size() - row.data()));
+        }
+
+    private:
+        static constexpr uint8_t kLongVarint = 0x80;  // From here on a varint has more than one byte.
+        [[nodiscard]] std::string_view long_key() const;
     };
     struct Found {
         Row* row;  // Null: it leaves and is in the store alone, until load().
@@ -97,9 +109,8 @@ public:
     // Hides what find() and insert() would wait for memory: call it before them for each of a batch's hashes
     // in turn; it looks some records ahead.
     void prefetch(std::span<const uint64_t> hashes, size_t at) const;
-    // An empty key is NULL. `values` are the row's, behind the key.
-    void insert(std::string_view key, uint64_t hash, EventTime time, std::string_view values, bool matched,
-                Open open);
+    // `row` as it is stored, `hash` of its key.
+    void insert(std::string_view row, uint64_t hash, EventTime time, bool matched, Open open);
     // `first` and `last` are the windows of the pair, none of which has closed; all before `first` that hold
     // both records have.
     [[nodiscard]] Result<void> mark_matched(const Found& found, WindowGrid::Cell first,
@@ -168,7 +179,7 @@ private:
     static constexpr uint32_t kPlaceBits = 14;
     static constexpr uint32_t kEndOfBlocks = uint32_t{1} << (32 - kPlaceBits);
 
-    struct Block {
+    struct alignas(32) Block {  // A power of two: how many there are is asked per row.
         std::unique_ptr<char[]> memory;  // Null: it was freed.
         EventTime start = 0;             // Of its pane.
         uint32_t size = 0;
@@ -269,7 +280,10 @@ private:
         const uint32_t index = (row >> kPlaceBits) - first_block_;
         return index < blocks_.size() && blocks_[index].memory != nullptr ? &blocks_[index] : nullptr;
     }
-    [[nodiscard]] static Row* row_in(const Block& block, Ref row);
+    [[nodiscard]] static Row* row_in(const Block& block, Ref row) {
+        constexpr Ref kPlaces = (Ref{1} << kPlaceBits) - 1;
+        return std::launder(reinterpret_cast<Row*>(block.memory.get() + (row & kPlaces) * alignof(Row)));
+    }
     [[nodiscard]] Row* row_at(Ref row) const {
         const Block* const block = block_of(row);
         return block == nullptr ? nullptr : row_in(*block, row);
@@ -282,15 +296,13 @@ private:
         return near_[static_cast<size_t>(&slot - slots_.data()) % near_.size()];
     }
     [[nodiscard]] Pane& pane_of(EventTime time);
-    [[nodiscard]] Ref add_row(Pane& pane, size_t size);
+    // The last one of the pane's last block.
+    [[nodiscard]] Row& add_row(Pane& pane, size_t size, Ref& ref);
     void add_block(Pane& pane, size_t bytes);
     void free_block(uint32_t number) { blocks_[number - first_block_] = {}; }
     void forget_freed_blocks();
     void number_blocks_anew();
-    // The size of a row of these, whose key's length is then in length_; and writes them behind it.
-    [[nodiscard]] size_t encoded_size(std::string_view key, std::string_view values);
-    void encode(std::string_view key, std::string_view values, Row& row) const;
-    void link(Ref added, uint64_t hash);
+    void link(Row& row, Ref ref, EventTime start, uint64_t hash);
     void make_room();
     void start_telling(Pane& pane, EventTime start) const;
     static void push_waiting(Pane& pane, Row& row);
@@ -323,6 +335,7 @@ private:
     // Windows before `first` that are left closed since they were last told: they go into closed_.
     [[nodiscard]] Open without(Open open, EventTime time, WindowGrid::Cell first, WindowGrid::Cell last);
     [[nodiscard]] std::optional<WindowGrid::Cell> first_of(Open open) const;
+    [[nodiscard]] char* write_open(Open open, EventTime time, char* to) const;
     void append_open(Open open, EventTime time, std::string& out) const;
     void append_record(const Row& row, EventTime start, std::string& out) const;
     void write_new_rows(EventTime start, Pane& pane, state::DeltaWriter& out) const;
@@ -394,7 +407,6 @@ private:
     std::vector<EventTime> erased_;  // Stored panes freed in this epoch, by start.
     std::vector<Found> marked_;      // Rows that found a partner in this epoch, where that counts.
     std::vector<WindowGrid::Cell> closed_;
-    std::string length_;
     EventTime evicted_until_ = kNoTime;    // No evicted row is later.
     EventTime stored_bound_ = kEndOfTime;  // As next_bound(), of evicted rows without a partner.
     std::unique_ptr<Stored> stored_;       // Null: all rows are in memory.

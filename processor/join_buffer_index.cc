@@ -94,10 +94,9 @@ void JoinBuffer::prefetch(std::span<const uint64_t> hashes, size_t at) const {
         __builtin_prefetch(row_at(slots_[hashes[at + kRowsAhead] & mask].head));
 }
 
-void JoinBuffer::link(Ref added, uint64_t hash) {
+// `start`: of its pane.
+void JoinBuffer::link(Row& row, Ref ref, EventTime start, uint64_t hash) {
     if (4 * (used_slots_ + 1) > 3 * slots_.size()) make_room();
-    const Block& block = *block_of(added);
-    Row& row = *row_in(block, added);
     const std::string_view key = row.key();
     const size_t mask = slots_.size() - 1;
     const auto tag = static_cast<uint32_t>(hash >> 32);
@@ -113,23 +112,23 @@ void JoinBuffer::link(Ref added, uint64_t hash) {
         if (slot.hash != tag || !same(row_in(*newest, slot.head)->key(), key)) continue;
         if (!near_.empty()) near(slot) = {};
         // Newer panes before older ones, so that the end of what exists is the end of the list.
-        if (block.start >= newest->start) {
+        if (start >= newest->start) {
             row.next = slot.head;
-            slot.head = added;
+            slot.head = ref;
             return;
         }
         Row* before = row_in(*newest, slot.head);
-        for (const Block* next; (next = block_of(before->next)) != nullptr && next->start > block.start;)
+        for (const Block* next; (next = block_of(before->next)) != nullptr && next->start > start;)
             before = row_in(*next, before->next);
         row.next = before->next;
-        before->next = added;
+        before->next = ref;
         return;
     }
     if (unused == nullptr) {
         unused = &slots_[at];
         ++used_slots_;
     }
-    *unused = {added, tag};
+    *unused = {ref, tag};
 }
 
 // Leaves out the keys whose rows were freed; grows when that is not enough.
@@ -158,9 +157,11 @@ void JoinBuffer::relink() {
     near_ = {};
     used_slots_ = 0;
     for (const auto& [number, pane] : panes_) {
+        const EventTime start = start_of(number);
         for_each_row(pane, [&](Row& row, Ref ref) {
             row.next = 0;
-            if (const std::string_view key = row.key(); !key.empty()) link(ref, hash_group_key(key));
+            if (const std::string_view key = row.key(); !key.empty())
+                link(row, ref, start, hash_group_key(key));
         });
     }
 }

@@ -80,14 +80,18 @@ JoinBuffer::Row* JoinBuffer::make_row(std::string_view key, uint32_t after_start
                                       std::string_view stored) {
     if (stored.empty() || static_cast<uint8_t>(stored.front()) > kFoundPartner) return nullptr;
     const std::string_view values = stored.substr(1);
-    const size_t size = encoded_size(key, values);
+    char length[kMostVarintBytes];
+    const std::string_view parts[] = {
+        {length, static_cast<size_t>(write_varint(length, key.size()) - length)}, key, values};
+    const size_t size = parts[0].size() + key.size() + values.size();
     if (size >= Row::kMatched) return nullptr;
     auto* const row = new (stored_->loaded.allocate(row_bytes(size))) Row;
     row->size = static_cast<uint32_t>(size);
     if (stored.front() != 0) row->size |= Row::kMatched;
     row->after_start = after_start;
     row->sequence = sequence;
-    encode(key, values, *row);
+    char* to = reinterpret_cast<char*>(row + 1);
+    for (const std::string_view part : parts) to = std::copy(part.begin(), part.end(), to);
     return row;
 }
 

@@ -63,10 +63,15 @@ Result<std::optional<WindowGrid::Cell>> JoinBuffer::next_window_of(const Found& 
     return first_of(open);
 }
 
-void JoinBuffer::append_open(Open open, EventTime time, std::string& out) const {
+char* JoinBuffer::write_open(Open open, EventTime time, char* to) const {
     const WindowGrid::Cell first = first_window(time);
-    put_varint(out, static_cast<uint64_t>(open.from - first));
-    put_varint(out, static_cast<uint64_t>(open.to - first));
+    to = write_varint(to, static_cast<uint64_t>(open.from - first));
+    return write_varint(to, static_cast<uint64_t>(open.to - first));
+}
+
+void JoinBuffer::append_open(Open open, EventTime time, std::string& out) const {
+    char bytes[2 * kMostVarintBytes];
+    out.append(bytes, static_cast<size_t>(write_open(open, time, bytes) - bytes));
 }
 
 bool JoinBuffer::read_open(ByteReader& in, EventTime time, Open& open) const {

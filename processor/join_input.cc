@@ -70,24 +70,42 @@ Result<void> JoinInput::evaluate(Executor& executor, const Node& node, const Joi
 
 void JoinInput::encode_keys(const std::vector<uint32_t>& rows) {
     key_bytes_.clear();
+    key_begins_.clear();
     key_ends_.clear();
     hashes_.clear();
     for (const uint32_t row : rows) {
-        const size_t begin = key_bytes_.size();
+        const size_t length_at = key_bytes_.size();
+        key_bytes_.push_back(0);
         for (const Column* key : keys_) {
             if ((*key)[row].is_null()) {  // Equals nothing.
-                key_bytes_.resize(begin);
+                key_bytes_.resize(length_at + 1);
                 break;
             }
             append_group_key((*key)[row], key_bytes_);
         }
-        key_ends_.push_back(key_bytes_.size());
+        size_t begin = length_at + 1;
+        const size_t length = key_bytes_.size() - begin;
+        char bytes[kMostVarintBytes];
+        const auto length_bytes = static_cast<size_t>(write_varint(bytes, length) - bytes);
+        if (length_bytes == 1) [[likely]] {
+            key_bytes_[length_at] = bytes[0];
+        } else {
+            key_bytes_.replace(length_at, 1, bytes, length_bytes);
+            begin = length_at + length_bytes;
+        }
+        key_begins_.push_back(begin);
+        key_ends_.push_back(begin + length);
         hashes_.push_back(hash_group_key(std::string_view(key_bytes_).substr(begin)));
     }
 }
 
-void JoinInput::append_values(uint32_t row, std::string& out) const {
-    for (const Column* column : columns_) append_compact_value((*column)[row], out);
+std::string_view JoinInput::encode(std::string_view first, uint32_t row) {
+    size_t most = first.size();
+    for (const Column* column : columns_) most += compact_bytes_at_most((*column)[row]);
+    if (encoded_.size() < most) encoded_.resize(most);
+    char* to = std::copy(first.begin(), first.end(), encoded_.data());
+    for (const Column* column : columns_) to = write_compact_value((*column)[row], to);
+    return {encoded_.data(), static_cast<size_t>(to - encoded_.data())};
 }
 
 }  // namespace weir::processor

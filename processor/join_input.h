@@ -26,14 +26,18 @@ public:
 
     // Of the i-th of these rows. Empty: NULL, which equals nothing.
     [[nodiscard]] std::string_view key(size_t i) const {
-        const size_t begin = i == 0 ? 0 : key_ends_[i - 1];
-        return std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin);
+        return std::string_view(key_bytes_).substr(key_begins_[i], key_ends_[i] - key_begins_[i]);
     }
     [[nodiscard]] std::span<const uint64_t> hashes() const { return hashes_; }
     // By column of the JoinPlan and row of the batch.
     [[nodiscard]] const Value& value(size_t column, uint32_t row) const { return (*columns_[column])[row]; }
-    // All of the row's, as they are stored.
-    void append_values(uint32_t row, std::string& out) const;
+    // All of the row's values, as they are stored, behind `first`. Valid until the next call.
+    [[nodiscard]] std::string_view encode(std::string_view first, uint32_t row);
+    // The i-th of these rows, as a JoinBuffer holds it. Valid until the next call.
+    [[nodiscard]] std::string_view encode_row(size_t i, uint32_t row) {
+        const size_t begin = i == 0 ? 0 : key_ends_[i - 1];
+        return encode(std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin), row);
+    }
 
 private:
     void encode_keys(const std::vector<uint32_t>& rows);
@@ -43,9 +47,11 @@ private:
     std::vector<const Column*> columns_;
     std::vector<Column> column_scratch_;
     std::vector<std::string_view> failures_;  // By row; data() is null for good rows.
-    std::string key_bytes_;                   // Of all rows, one after the other …
+    std::string key_bytes_;                   // Of all rows, each with its length (varint) before it, …
+    std::vector<size_t> key_begins_;          // … from here …
     std::vector<size_t> key_ends_;            // … up to here.
     std::vector<uint64_t> hashes_;
+    std::string encoded_;
     std::string buffer_;
 };
 

@@ -107,10 +107,9 @@ void SessionJoin::pack(Executor& executor, Side side, const Batch& batch) {
     packed_.resize(std::max(packed_.size(), batch.row_count));
     cells_.resize(packed_.size());
     stores_.resize(packed_.size());
+    const auto first = static_cast<char>(side);
     for (const uint32_t row : rows_) {
-        buffer_.assign(1, static_cast<char>(side));
-        input_.append_values(row, buffer_);
-        packed_[row] = Value::of_text(executor.arena().copy(buffer_));
+        packed_[row] = Value::of_text(executor.arena().copy(input_.encode({&first, 1}, row)));
     }
 }
 

@@ -114,7 +114,6 @@ private:
     std::vector<AccumulatorStore*> stores_;  // By row.
     Column packed_;                          // By row.
     std::string key_;
-    std::string buffer_;
     // Of the session that closes:
     std::array<std::vector<Record>, 2> records_;
     std::vector<std::pair<Record*, Record*>> pairs_;  // The rows of `results_`.

@@ -18,7 +18,9 @@ constexpr int64_t kStepMs = 2'000;  // Every record begins a slice of event time
 TEST_CASE("join: after more blocks of memory than there are numbers for, records are found, freed ones not") {
     JoinBuffer buffer(kKeepMs, false, nullptr, 0, false);
     const auto insert = [&](std::string_view key, EventTime time) {
-        buffer.insert(key, hash_group_key(key), time, std::to_string(time), false, {});
+        std::string row;
+        put_bytes(row, key);
+        buffer.insert(row + std::to_string(time), hash_group_key(key), time, false, {});
     };
     const auto found = [&](std::string_view key, EventTime from, EventTime to) {
         std::vector<JoinBuffer::Found> rows;
