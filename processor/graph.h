@@ -250,6 +250,7 @@ struct JoinColumn {
     std::string path;  // Empty: the whole record.
     expr::Slot slot;   // In the results.
     std::optional<Type> type;
+    bool in_match = false;  // A condition reads it.
 };
 
 struct JoinPlan {
@@ -257,6 +258,7 @@ struct JoinPlan {
     std::array<std::vector<JoinColumn>, 2> columns;  // By Side, in the order in which they are stored.
     std::vector<expr::Expression> conditions;        // What a pair must satisfy beside equal keys.
     size_t key_count = 0;                            // The key's values are in slots 0 ….
+    bool key_in_match = false;                       // A condition reads them.
     Layout layout;                                   // Of a pair whose condition fails.
 };
 

@@ -123,6 +123,16 @@ void Join::add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& f
     pairs_.push_back({row, found, windows});
     results_.set_time(at, std::max(batch.times[row], found.time));
     fill_window(at, window);
+    if (join_.conditions.empty()) return;
+    if (join_.key_in_match) results_.fill_key(at, found.row->key());
+    results_.fill_for_match(at, static_cast<Side>(1 - side_), found.row->values());
+    const auto& own = join_.columns[side_];
+    for (size_t column = 0; column < own.size(); ++column)
+        if (own[column].in_match) results_.value(at, own[column]) = input_.value(column, row);
+}
+
+void Join::complete_pair(uint32_t at) {
+    const auto& [row, found, windows] = pairs_[at];
     results_.fill_key(at, found.row->key());
     results_.fill(at, static_cast<Side>(1 - side_), found.row->values());
     const auto& own = join_.columns[side_];
@@ -138,7 +148,8 @@ void Join::fill_window(size_t row, WindowGrid::Cell window) {
 
 Result<void> Join::flush_pairs(Executor& executor, const Node& node) {
     if (pairs_.empty()) return {};
-    WEIR_ASSIGN(const Rows matched, results_.matching(executor, node, pairs_.size()));
+    WEIR_ASSIGN(const Rows matched, results_.matching(executor, node, pairs_.size(),
+                                                      [this](uint32_t at) { complete_pair(at); }));
     for (const uint32_t row : matched) {
         const auto& [probe, found, windows] = pairs_[row];
         matched_[probe] = 1;

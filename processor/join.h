@@ -81,8 +81,10 @@ private:
     // late.
     [[nodiscard]] Result<void> probe(Executor& executor, const Node& node, const Batch& batch, size_t i,
                                      EventTime watermark);
+    // Of its values those that conditions read; complete_pair() fills all.
     void add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& found,
                   const JoinReach::Shared& windows, WindowGrid::Cell window);
+    void complete_pair(uint32_t at);
     [[nodiscard]] Result<void> flush_pairs(Executor& executor, const Node& node);
     void insert(const Batch& batch, StreamCounters& counters);
     void fill_window(size_t row, WindowGrid::Cell window);

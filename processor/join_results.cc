@@ -28,6 +28,16 @@ void JoinResults::fill(size_t row, Side side, std::string_view values) {
         static_cast<void>(read_compact_value(in, value(row, column)));
 }
 
+void JoinResults::fill_for_match(size_t row, Side side, std::string_view values) {
+    ByteReader in(values);
+    for (const JoinColumn& column : join_.columns[static_cast<size_t>(side)]) {
+        if (column.in_match)
+            static_cast<void>(read_compact_value(in, value(row, column)));
+        else
+            skip_compact_value(in);
+    }
+}
+
 void JoinResults::fill_null(size_t row, Side side) {
     for (const JoinColumn& column : join_.columns[static_cast<size_t>(side)])
         value(row, column) = Value::null();
@@ -46,7 +56,8 @@ Rows JoinResults::all(size_t count) {
     return rows_;
 }
 
-Result<Rows> JoinResults::matching(Executor& executor, const Node& node, size_t count) {
+Result<Rows> JoinResults::matching(Executor& executor, const Node& node, size_t count,
+                                   const std::function<void(uint32_t)>& complete) {
     static_cast<void>(all(count));
     StreamCounters& counters = executor.counters(stage_.stream);
     for (const expr::Expression& expression : join_.conditions) {
@@ -58,6 +69,7 @@ Result<Rows> JoinResults::matching(Executor& executor, const Node& node, size_t 
                 rows_[kept++] = row;
             } else if (value.type != Type::kBool && !value.is_null()) {
                 ++counters.derived;
+                complete(row);
                 WEIR_TRY(executor.reject(
                     node, *batch_, row, join_.layout, ErrorName::kExpressionFailed,
                     value.is_error() ? value.bytes() : std::string_view("a condition is boolean")));
@@ -65,6 +77,7 @@ Result<Rows> JoinResults::matching(Executor& executor, const Node& node, size_t 
         }
         rows_.resize(kept);
     }
+    for (const uint32_t row : rows_) complete(row);
     return Rows(rows_);
 }
 

@@ -4,6 +4,7 @@
 // Thread:  the worker that owns the shard.
 #pragma once
 
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -25,8 +26,10 @@ public:
     void set_time(size_t row, EventTime time) { batch_->times[row] = time; }
     // Empty: NULL, in all of its columns.
     void fill_key(size_t row, std::string_view key);
-    // One side's values, as JoinInput::append_values() has written them.
+    // One side's values, as JoinInput::encode() has written them.
     void fill(size_t row, Side side, std::string_view values);
+    // Only those that conditions read.
+    void fill_for_match(size_t row, Side side, std::string_view values);
     void fill_null(size_t row, Side side);
     [[nodiscard]] Value& value(size_t row, const JoinColumn& column) {
         return batch_->columns[static_cast<size_t>(column.slot)][row];
@@ -35,8 +38,10 @@ public:
     void fill_window(size_t row, EventTime start, EventTime end);
 
     // Which of the slice's first `count` rows are pairs that the conditions hold for; those that fail are
-    // rejected. Valid until the next call.
-    [[nodiscard]] Result<Rows> matching(Executor& executor, const Node& node, size_t count);
+    // rejected. complete(row) fills what no condition reads, of rows of either kind. Valid until the next
+    // call.
+    [[nodiscard]] Result<Rows> matching(Executor& executor, const Node& node, size_t count,
+                                        const std::function<void(uint32_t)>& complete);
     [[nodiscard]] Rows all(size_t count);
     // Hands them on; `rows` are of the slice.
     [[nodiscard]] Result<void> run(Executor& executor, Rows rows);

@@ -25,9 +25,11 @@ public:
     }
 
     expr::Compiled<expr::Scope::Binding> bind_metadata(expr::Metadata which) override {
-        const JoinPlan& join = *planner_.graph_->stages[stage_].join;
-        if (which == expr::Metadata::kKey && join.key_count == 1)
+        JoinPlan& join = *planner_.graph_->stages[stage_].join;
+        if (which == expr::Metadata::kKey && join.key_count == 1) {
+            join.key_in_match |= in_match_;
             return expr::Scope::Binding{0, 1, std::nullopt};
+        }
         expr::CompileError error;
         error.message = "a pair of records has no metadata of its own";
         error.help = "each side's is at hand: " + sides_[0] + "._timestamp";
@@ -35,6 +37,9 @@ public:
     }
 
     [[nodiscard]] const std::vector<std::string>& sides() const { return sides_; }
+
+    // What is bound from now on is for conditions on pairs, or no longer.
+    void set_in_match(bool in_match) { in_match_ = in_match; }
 
     // Sorted by name, so that what is stored does not depend on which step asks first.
     void finish() {
@@ -68,16 +73,18 @@ private:
     expr::Compiled<expr::Scope::Binding> column(size_t side, std::span<const std::string> path) {
         using Binding = expr::Scope::Binding;
         const std::string name = join_path(path.subspan(1));
-        const auto found = [&]() -> const JoinColumn* {
-            for (const JoinColumn& column : planner_.graph_->stages[stage_].join->columns[side])
+        const auto find = [&]() -> JoinColumn* {
+            for (JoinColumn& column : planner_.graph_->stages[stage_].join->columns[side])
                 if (column.path == name) return &column;
             return nullptr;
         };
-        if (found() == nullptr) {
+        if (find() == nullptr) {
             const auto failed = path.size() == 1 ? add_whole(side) : add(side, path.subspan(1), name);
             if (failed) return *failed;
         }
-        return Binding{found()->slot, path.size(), found()->type};
+        JoinColumn& found = *find();
+        found.in_match |= in_match_;
+        return Binding{found.slot, path.size(), found.type};
     }
 
     std::optional<expr::CompileError> add(size_t side, std::span<const std::string> path,
@@ -111,13 +118,14 @@ private:
 
     void push(size_t side, const std::string& name, std::optional<Type> type) {
         Stage& stage = planner_.graph_->stages[stage_];
-        stage.join->columns[side].push_back({name, planner_.frames_->new_slot(stage.frame), type});
+        stage.join->columns[side].push_back({name, planner_.frames_->new_slot(stage.frame), type, false});
     }
 
     Planner& planner_;
     const StageId stage_;
     const std::vector<std::string> sides_;
     std::array<std::vector<Input>, 2> inputs_;
+    bool in_match_ = false;
 };
 
 Planner::Planner(const config::Pipeline& pipeline, config::Diagnostics& diagnostics, Apart& apart)
@@ -254,6 +262,7 @@ void Planner::plan_join(size_t index) {
     if (windowed && match_sees_window) add_window();
 
     ShapeScope scope(*frames_, results.shape);
+    names.set_in_match(true);
     for (const size_t part : match->conditions) {
         if (rule.by == config::Join::By::kAsOf) {
             diagnostics_.error("W0224", rule.match.position(0),
@@ -274,6 +283,7 @@ void Planner::plan_join(size_t index) {
         }
         graph_->stages[id].join->conditions.push_back(std::move(condition));
     }
+    names.set_in_match(false);
     if (windowed && !match_sees_window) add_window();
     graph_->stages[id].join->layout = results.shape.layout();
     plan_steps(index, 0, std::move(results));

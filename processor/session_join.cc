@@ -187,7 +187,7 @@ Result<void> SessionJoin::give_pairs(const WindowResult& session) {
 Result<void> SessionJoin::flush_pairs() {
     if (pairs_.empty()) return {};
     const size_t count = pairs_.size();
-    WEIR_ASSIGN(const Rows matched, results_.matching(*executor_, *input_node_, count));
+    WEIR_ASSIGN(const Rows matched, results_.matching(*executor_, *input_node_, count, [](uint32_t) {}));
     for (const uint32_t row : matched) pairs_[row].first->matched = pairs_[row].second->matched = true;
     pairs_.clear();
     executor_->counters(stage_.stream).matched += matched.size();
