@@ -174,6 +174,7 @@ private:
     static constexpr uint8_t kOpenFollows = 2;
     // Of a key that ends with a place.
     static constexpr size_t kPlaceBytes = 2 * sizeof(uint32_t);
+    static constexpr size_t kNear = 1'024;  // Of near_.
     static constexpr size_t kMarkedBytes = 104;  // A node of Stored::marked.
     // Of a Ref. Rows begin in the first 64 KiB of a block; there are 16 GiB of numbers.
     static constexpr uint32_t kPlaceBits = 14;
@@ -293,7 +294,7 @@ private:
     // oldest one where all do.
     [[nodiscard]] Ref seek(const Slot& slot, EventTime last);
     [[nodiscard]] Near& near(const Slot& slot) {
-        return near_[static_cast<size_t>(&slot - slots_.data()) % near_.size()];
+        return near_[static_cast<size_t>(&slot - slots_.data()) % kNear];
     }
     [[nodiscard]] Pane& pane_of(EventTime time);
     // The last one of the pane's last block.

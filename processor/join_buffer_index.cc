@@ -10,7 +10,6 @@ namespace weir::processor {
 namespace {
 
 constexpr size_t kFirstSlots = 16;
-constexpr size_t kNear = 1'024;
 
 // Most keys are a number: nine bytes, for which a call costs more than the comparison.
 bool same(std::string_view a, std::string_view b) {
@@ -87,7 +86,8 @@ JoinBuffer::Ref JoinBuffer::seek(const Slot& slot, EventTime last) {
 void JoinBuffer::prefetch(std::span<const uint64_t> hashes, size_t at) const {
     constexpr size_t kRowsAhead = 8;
     constexpr size_t kSlotsAhead = 16;  // A slot says where the row is.
-    if (slots_.empty()) return;
+    constexpr size_t kCachedSlots = 2048;  // Of so few, slots and newest rows are in the core's caches.
+    if (slots_.size() <= kCachedSlots) return;
     const size_t mask = slots_.size() - 1;
     if (at + kSlotsAhead < hashes.size()) __builtin_prefetch(&slots_[hashes[at + kSlotsAhead] & mask]);
     if (at + kRowsAhead < hashes.size())
