@@ -122,6 +122,8 @@ TEST_CASE("records laid out alike are read as any others") {
         R"({ "a" : null, "b" : "\u00e9", "z" : false, "n" : 3 })",
         R"({"a":123456789012345678901234567890,"b":"é","z":1e3,"n":{}})",
         R"({"b":"1","a":"a long text of more than sixteen bytes, to see where it ends","b":"2"})",
+        R"({"b":"q"})",
+        R"({"a":5,"name of more than sixteen bytes":7,"b":"the end of the record é"})",
     };
     std::mt19937_64 random(20);
     Decoder learned(config::Format::kJson, paths, PathTree::kNoSlot);
