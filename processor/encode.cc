@@ -1,6 +1,7 @@
 #include "processor/encode.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "processor/expr/jsonb.h"
 #include "processor/expr/timestamp.h"
@@ -29,8 +30,7 @@ void append_value(const Value& value, std::string& out) {
 
 void append_member(const FieldSlot& field, const Batch& batch, uint32_t row, std::string& out) {
     if (out.size() > 1) out += ',';
-    expr::append_json_string(field.name, out);
-    out += ':';
+    out += field.json_name;
     append_value(cell(batch, field.slot, row), out);
 }
 
@@ -114,6 +114,11 @@ void encode_changed(const Layout& layout, std::string_view raw, const Batch& bat
 }
 
 }  // namespace
+
+FieldSlot::FieldSlot(std::string its_name, expr::Slot its_slot) : name(std::move(its_name)), slot(its_slot) {
+    expr::append_json_string(name, json_name);
+    json_name += ':';
+}
 
 MaybeBytes encode_value(const Layout& layout, const Batch& batch, uint32_t row, std::string& buffer) {
     const InputRecord* const record = batch.records[row];

@@ -37,8 +37,11 @@ inline constexpr uint32_t kPaneTable = 3;
 inline constexpr uint32_t kTablesPerSide = 2;
 
 struct FieldSlot {
+    FieldSlot(std::string its_name, expr::Slot its_slot);
+
     std::string name;
     expr::Slot slot;
+    std::string json_name;  // Quoted, with the colon.
 };
 
 // How a row's output value is written.
