@@ -19,11 +19,18 @@ void put_le(std::string& out, T value) {
     out.append(bytes, sizeof(T));
 }
 
+// Writes it to `to`, which has room; the end.
+template <class T>
+char* write_le(char* to, T value) {
+    static_assert(std::is_trivially_copyable_v<T> && std::is_arithmetic_v<T>);
+    std::memcpy(to, &value, sizeof(value));
+    return to + sizeof(value);
+}
+
 // LEB128, as in protobuf's base 128 varints. A reader takes the shortest form only, so that a value has one
 // spelling.
 inline constexpr size_t kMostVarintBytes = 10;
 
-// Writes it to `to`, which has room; the end.
 inline char* write_varint(char* to, uint64_t value) {
     while (value >= 0x80) {
         *to++ = static_cast<char>(value | 0x80);

@@ -1,7 +1,6 @@
 #include "processor/group_key.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "processor/arena.h"
@@ -22,68 +21,57 @@ enum Tag : uint8_t {
     kTagInterval = 8,
 };
 
-void append_number(Int128 mantissa, uint16_t scale, std::string& out) {
+char* write_number(Int128 mantissa, uint16_t scale, char* to) {
     while (scale > 0 && mantissa % 10 == 0) {
         mantissa /= 10;
         --scale;
     }
     const auto small = static_cast<int64_t>(mantissa);
-    if (scale == 0 && small == mantissa) {
-        char bytes[1 + sizeof(small)] = {kTagInteger};
-        std::memcpy(bytes + 1, &small, sizeof(small));
-        out.append(bytes, sizeof(bytes));
-        return;
-    }
-    put_le<uint8_t>(out, kTagNumeric);
-    put_le<uint16_t>(out, scale);
-    put_le<uint64_t>(out, static_cast<uint64_t>(mantissa));
-    put_le<int64_t>(out, static_cast<int64_t>(mantissa >> 64));
+    if (scale == 0 && small == mantissa) return write_le(write_le<uint8_t>(to, kTagInteger), small);
+    to = write_le(write_le<uint8_t>(to, kTagNumeric), scale);
+    return write_le(write_le(to, static_cast<uint64_t>(mantissa)), static_cast<int64_t>(mantissa >> 64));
 }
 
 }  // namespace
 
-void append_group_key(const Value& value, std::string& out) {
+char* write_short_group_key(const Value& value, char* to) {
     switch (value.type) {
-        case Type::kText: {
-            char head[1 + kMostVarintBytes] = {kTagText};
-            out.append(head, static_cast<size_t>(write_varint(head + 1, value.length) - head));
-            out.append(value.bytes());
-            return;
-        }
-        case Type::kNumeric: append_number(value.mantissa(), value.scale, out); return;
+        case Type::kText:
+        case Type::kJsonb: return nullptr;
+        case Type::kNumeric: return write_number(value.mantissa(), value.scale, to);
         case Type::kInt4:
-        case Type::kInt8: append_number(value.integer, 0, out); return;
-        case Type::kBool:
-            put_le<uint8_t>(out, kTagBool);
-            put_le<uint8_t>(out, value.boolean ? 1 : 0);
-            return;
+        case Type::kInt8: return write_number(value.integer, 0, to);
+        case Type::kBool: return write_le<uint8_t>(write_le<uint8_t>(to, kTagBool), value.boolean ? 1 : 0);
         case Type::kFloat8: {
             double real = value.real == 0 ? 0 : value.real;
             if (std::isnan(real)) real = std::numeric_limits<double>::quiet_NaN();
-            put_le<uint8_t>(out, kTagFloat8);
-            put_le<double>(out, real);
-            return;
+            return write_le(write_le<uint8_t>(to, kTagFloat8), real);
         }
-        case Type::kJsonb: {
-            std::string canonical;
-            expr::append_canonical_json(value.bytes(), canonical);
-            put_le<uint8_t>(out, kTagJsonb);
-            put_bytes(out, canonical);
-            return;
-        }
-        case Type::kTimestamptz:
-            put_le<uint8_t>(out, kTagTimestamptz);
-            put_le<int64_t>(out, value.integer);
-            return;
+        case Type::kTimestamptz: return write_le(write_le<uint8_t>(to, kTagTimestamptz), value.integer);
         case Type::kInterval:
-            put_le<uint8_t>(out, kTagInterval);
-            put_le<int64_t>(out, value.integer);
-            put_le<int32_t>(out, value.interval.months);
-            put_le<int32_t>(out, value.interval.days);
-            return;
+            to = write_le(write_le<uint8_t>(to, kTagInterval), value.integer);
+            return write_le(write_le(to, value.interval.months), value.interval.days);
         case Type::kNull:
-        case Type::kError: put_le<uint8_t>(out, kTagNull); return;
+        case Type::kError: break;
     }
+    return write_le<uint8_t>(to, kTagNull);
+}
+
+void append_group_key(const Value& value, std::string& out) {
+    char bytes[kMostShortGroupKey];
+    if (const char* const end = write_short_group_key(value, bytes)) {
+        out.append(bytes, static_cast<size_t>(end - bytes));
+        return;
+    }
+    std::string canonical;
+    std::string_view text = value.bytes();
+    if (value.type == Type::kJsonb) {
+        expr::append_canonical_json(text, canonical);
+        text = canonical;
+    }
+    bytes[0] = value.type == Type::kText ? kTagText : kTagJsonb;
+    out.append(bytes, static_cast<size_t>(write_varint(bytes + 1, text.size()) - bytes));
+    out.append(text);
 }
 
 Value read_group_key(ByteReader& in) {

@@ -21,8 +21,13 @@
 
 namespace weir::processor {
 
+// Only texts and jsonb take more.
+inline constexpr size_t kMostShortGroupKey = 1 + sizeof(uint16_t) + sizeof(Int128);
+
 // `value` is no error.
 void append_group_key(const Value& value, std::string& out);
+// Writes it to `to`, which has room for a short one; the end. Null: it is a text or jsonb.
+[[nodiscard]] char* write_short_group_key(const Value& value, char* to);
 // Texts are views into the reader's bytes.
 [[nodiscard]] Value read_group_key(ByteReader& in);
 

@@ -69,33 +69,48 @@ Result<void> JoinInput::evaluate(Executor& executor, const Node& node, const Joi
 }
 
 void JoinInput::encode_keys(const std::vector<uint32_t>& rows) {
-    key_bytes_.clear();
     key_begins_.clear();
     key_ends_.clear();
     hashes_.clear();
+    size_t used = 0;
+    const auto reserve = [&](size_t bytes) {
+        if (key_bytes_.size() < used + bytes) key_bytes_.resize(2 * (used + bytes));
+    };
     for (const uint32_t row : rows) {
-        const size_t length_at = key_bytes_.size();
-        key_bytes_.push_back(0);
+        const size_t length_at = used;
+        reserve(kMostVarintBytes);
+        size_t begin = used += 1;
         for (const Column* key : keys_) {
-            if ((*key)[row].is_null()) {  // Equals nothing.
-                key_bytes_.resize(length_at + 1);
+            const Value& value = (*key)[row];
+            if (value.is_null()) {  // Equals nothing.
+                used = begin;
                 break;
             }
-            append_group_key((*key)[row], key_bytes_);
+            reserve(kMostShortGroupKey);
+            if (char* const end = write_short_group_key(value, key_bytes_.data() + used)) {
+                used = static_cast<size_t>(end - key_bytes_.data());
+                continue;
+            }
+            buffer_.clear();
+            append_group_key(value, buffer_);
+            reserve(buffer_.size());
+            used = static_cast<size_t>(std::copy(buffer_.begin(), buffer_.end(), key_bytes_.data() + used) -
+                                       key_bytes_.data());
         }
-        size_t begin = length_at + 1;
-        const size_t length = key_bytes_.size() - begin;
+        const size_t length = used - begin;
         char bytes[kMostVarintBytes];
         const auto length_bytes = static_cast<size_t>(write_varint(bytes, length) - bytes);
-        if (length_bytes == 1) [[likely]] {
-            key_bytes_[length_at] = bytes[0];
-        } else {
-            key_bytes_.replace(length_at, 1, bytes, length_bytes);
-            begin = length_at + length_bytes;
+        if (length_bytes > 1) {
+            reserve(kMostVarintBytes);
+            char* const from = key_bytes_.data() + begin;
+            std::copy_backward(from, from + length, from + length + length_bytes - 1);
+            begin += length_bytes - 1;
+            used += length_bytes - 1;
         }
+        std::copy_n(bytes, length_bytes, key_bytes_.data() + length_at);
         key_begins_.push_back(begin);
-        key_ends_.push_back(begin + length);
-        hashes_.push_back(hash_group_key(std::string_view(key_bytes_).substr(begin)));
+        key_ends_.push_back(used);
+        hashes_.push_back(hash_group_key({key_bytes_.data() + begin, length}));
     }
 }
 
