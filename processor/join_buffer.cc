@@ -59,12 +59,10 @@ uint32_t JoinBuffer::row_bytes(size_t size) const {
     return static_cast<uint32_t>((all + alignof(Row) - 1) / alignof(Row) * alignof(Row));
 }
 
-JoinBuffer::Pane& JoinBuffer::pane_of(EventTime time) {
-    if (latest_ == nullptr || time < latest_start_ || time >= latest_start_ + width_ms_) {
-        const int32_t number = number_of(time);
-        latest_start_ = start_of(number);
-        latest_ = &panes_[number];
-    }
+JoinBuffer::Pane& JoinBuffer::find_pane(EventTime time) {
+    const int32_t number = number_of(time);
+    latest_start_ = start_of(number);
+    latest_ = &panes_[number];
     return *latest_;
 }
 
@@ -324,34 +322,38 @@ void JoinBuffer::write_erased(bool partners, state::DeltaWriter& out) {
     erased_.clear();
 }
 
-void JoinBuffer::append_record(const Row& row, EventTime start, std::string& out) const {
-    char head[1 + 4 * kMostVarintBytes];
-    head[0] = static_cast<char>(per_window() ? kOpenFollows : row.matched() ? kFoundPartner : 0);
-    char* to = write_varint(head + 1, row.after_start);
+char* JoinBuffer::write_record(const Row& row, EventTime start, char* to) const {
+    *to++ = static_cast<char>(per_window() ? kOpenFollows : row.matched() ? kFoundPartner : 0);
+    to = write_varint(to, row.after_start);
     if (per_window()) to = write_open(open_of(row), start + row.after_start, to);
-    to = write_varint(to, row.encoded().size());
-    out.append(head, static_cast<size_t>(to - head));
-    out.append(row.encoded());
+    const std::string_view encoded = row.encoded();
+    to = write_varint(to, encoded.size());
+    std::memcpy(to, encoded.data(), encoded.size());
+    return to + encoded.size();
 }
 
 void JoinBuffer::write_new_rows(EventTime start, Pane& pane, state::DeltaWriter& out) const {
+    constexpr size_t kMostHeadBytes = 1 + 4 * kMostVarintBytes;
     std::string key;
-    std::string piece;
+    std::string piece(kPieceBytes, '\0');
+    size_t used = 0;
     const auto write = [&] {
         key.clear();
         append_prefix(start, key);
         append_big_endian(pane.written_rows, key);
-        out.put(table_, key, piece);
-        piece.clear();
+        out.put(table_, key, std::string_view(piece).substr(0, used));
+        used = 0;
     };
     for (; pane.written_block < pane.blocks.size(); ++pane.written_block, pane.written_used = 0) {
         const Block& written = block(pane.blocks[pane.written_block]);
         while (const Row* const row = next_in_block(written, pane.written_used)) {
-            if (piece.size() >= kPieceBytes) {
+            if (used >= kPieceBytes) {
                 write();
                 pane.written_rows = row->sequence;
             }
-            append_record(*row, start, piece);
+            const size_t most = used + kMostHeadBytes + row->encoded().size();
+            if (piece.size() < most) piece.resize(most);
+            used = static_cast<size_t>(write_record(*row, start, piece.data() + used) - piece.data());
         }
         if (pane.written_block + 1 == pane.blocks.size()) break;
     }

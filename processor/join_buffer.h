@@ -296,7 +296,13 @@ private:
     [[nodiscard]] Near& near(const Slot& slot) {
         return near_[static_cast<size_t>(&slot - slots_.data()) % kNear];
     }
-    [[nodiscard]] Pane& pane_of(EventTime time);
+    // Which is the latest one then.
+    [[nodiscard]] Pane& pane_of(EventTime time) {
+        if (latest_ != nullptr && time >= latest_start_ && time < latest_start_ + width_ms_) [[likely]]
+            return *latest_;
+        return find_pane(time);
+    }
+    [[nodiscard]] Pane& find_pane(EventTime time);
     // The last one of the pane's last block.
     [[nodiscard]] Row& add_row(Pane& pane, size_t size, Ref& ref);
     void add_block(Pane& pane, size_t bytes);
@@ -338,7 +344,7 @@ private:
     [[nodiscard]] std::optional<WindowGrid::Cell> first_of(Open open) const;
     [[nodiscard]] char* write_open(Open open, EventTime time, char* to) const;
     void append_open(Open open, EventTime time, std::string& out) const;
-    void append_record(const Row& row, EventTime start, std::string& out) const;
+    [[nodiscard]] char* write_record(const Row& row, EventTime start, char* to) const;
     void write_new_rows(EventTime start, Pane& pane, state::DeltaWriter& out) const;
     // What is stored of panes that were freed goes; of `partners`, T + 1, too.
     void write_erased(bool partners, state::DeltaWriter& out);

@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kFirstSlots = 16;
 
 // Most keys are a number: nine bytes, for which a call costs more than the comparison.
-bool same(std::string_view a, std::string_view b) {
+[[gnu::always_inline]] inline bool same(std::string_view a, std::string_view b) {
     if (a.size() != b.size()) return false;
     if (a.size() < sizeof(uint64_t) || a.size() > 2 * sizeof(uint64_t)) return a == b;
     const auto differ = [&](size_t at) {
