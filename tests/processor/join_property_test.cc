@@ -100,6 +100,23 @@ TEST_CASE("the sessions of a join are those of an aggregate, with a greatest len
     CHECK(pairs > 1'000);
 }
 
+TEST_CASE("a pair whose condition fails is dead-lettered with all that is kept of both records") {
+    World world(
+        "name: p\nkafka: {bootstrap.servers: x}\non_error: {dead_letter: dlq}\nsources:\n"
+        "  l: {topic: l, keyed_by: k, timestamp: t, watermark: 0s}\n"
+        "  r: {topic: r, keyed_by: k, timestamp: t, watermark: 0s}\n"
+        "streams: {s: {join: {left: l, right: r, match: l.k = r.k AND 10 / r.d > 1, within: 1s}, steps: "
+        "[{map: {a: l.a, b: r.b}}], to: out}}\n");
+    REQUIRE(world.in("r", "k", R"({"k":"k","t":1,"b":"first","d":0})").ok());
+    REQUIRE(world.in("r", "k", R"({"k":"k","t":1,"b":"second","d":2})").ok());
+    REQUIRE(world.in("r", "k", R"({"k":"k","t":1,"b":"third","d":20})").ok());
+    REQUIRE(world.in("l", "k", R"({"k":"k","t":1,"a":"one"})").ok());
+    const auto lines = world.lines();
+    REQUIRE(lines.size() == 2);
+    CHECK(lines[0] == R"(dlq <null> {"l.a":"one","r.b":"first","r.d":0})");
+    CHECK(lines[1] == R"(out k {"a":"one","b":"second"})");
+}
+
 TEST_CASE("a join's ledger: what is buffered has matched, been given alone, or expired") {
     Case input;
     input.kind = "left";
