@@ -117,6 +117,32 @@ TEST_CASE("a pair whose condition fails is dead-lettered with all that is kept o
     CHECK(lines[1] == R"(out k {"a":"one","b":"second"})");
 }
 
+TEST_CASE("keys of a join may have any length") {
+    World world(
+        "name: p\nkafka: {bootstrap.servers: x}\nsources:\n"
+        "  l: {topic: l, keyed_by: k, timestamp: t, watermark: 0s}\n"
+        "  r: {topic: r, keyed_by: k, timestamp: t, watermark: 0s}\n"
+        "streams: {s: {join: {left: l, right: r, match: l.k = r.k AND l.n = r.n, within: 1s}, steps: "
+        "[{map: {a: l.a, b: r.b}}], to: out}}\n");
+    const std::vector<size_t> lengths = {0, 1, 100, 113, 114, 115, 116, 117, 118, 127, 128, 129, 20'000};
+    const auto record = [](size_t length, const char* field) {
+        return "{\"k\":\"" + std::string(length, 'k') + "\",\"n\":1,\"t\":1,\"" + field +
+               "\":" + std::to_string(length) + "}";
+    };
+    for (const size_t length : lengths)
+        REQUIRE(world.in("r", std::string(length, 'k'), record(length, "b")).ok());
+    world.epoch();
+    world.crash();
+    for (const size_t length : lengths)
+        REQUIRE(world.in("l", std::string(length, 'k'), record(length, "a")).ok());
+    const auto lines = world.lines();
+    REQUIRE(lines.size() == lengths.size());
+    for (size_t i = 0; i < lengths.size(); ++i) {
+        const std::string n = std::to_string(lengths[i]);
+        CHECK(lines[i].ends_with("{\"a\":" + n + ",\"b\":" + n + "}"));
+    }
+}
+
 TEST_CASE("a join's ledger: what is buffered has matched, been given alone, or expired") {
     Case input;
     input.kind = "left";
