@@ -43,7 +43,7 @@ constexpr std::pair<const char*, const char*> kSettings[] = {
     {"fetch.wait.max.ms", "50"},
 };
 constexpr std::pair<const char*, const char*> kProducerSettings[] = {
-    {"linger.ms", "500"},
+    {"linger.ms", "5000"},
     {"batch.num.messages", "100000"},
     {"queue.buffering.max.kbytes", "32768"},
     {"partitioner", "murmur2_random"},

@@ -38,12 +38,7 @@ constexpr Setting kProducerDefaults[] = {
     {"linger.ms", "100"},  // Flushes do not wait for it.
     {"batch.num.messages", "100000"},
     {"queue.buffering.max.kbytes", "32768"},
-};
-// Nothing is visible before the commit, so records wait for the flush and leave in few large requests. More
-// than that is at stake: librdkafka 2.0.2 spins while a partition has one request under way and another batch
-// ready.
-constexpr Setting kTransactionalDefaults[] = {
-    {"linger.ms", "500"},
+    {"sticky.partitioning.linger.ms", "1000"},  // Otherwise it follows linger.ms.
 };
 
 // The guarantees rest on these; check_kafka_property refuses other values.
@@ -78,7 +73,7 @@ constexpr std::array kOwnedNames{
     "test.mock.num.brokers",
     "log.queue",
 };
-constexpr const char* kDefaultTransactionTimeoutMs = "10000";
+constexpr int64_t kDefaultTransactionTimeoutMs = 10'000;
 
 Code code_of(rd_kafka_resp_err_t code) {
     switch (code) {
@@ -215,8 +210,15 @@ Result<void> configure(rd_kafka_conf_t* conf, const config::KafkaConfig& config,
     if (role == KafkaRole::kProducer) {
         WEIR_TRY(set_all(conf, kProducerDefaults));
         if (!settings.transactional_id.empty()) {
-            WEIR_TRY(set_all(conf, kTransactionalDefaults));
-            WEIR_TRY(set(conf, "transaction.timeout.ms", kDefaultTransactionTimeoutMs));
+            WEIR_TRY(set(conf, "transaction.timeout.ms", std::to_string(kDefaultTransactionTimeoutMs)));
+            // Nothing is visible before the commit, so records wait for the flush and leave in few large
+            // requests; longer than this only if the commit is far away. librdkafka wants the message's
+            // timeout to be the longer one.
+            int64_t shortest = kDefaultTransactionTimeoutMs;
+            for (const char* name : {"transaction.timeout.ms", "message.timeout.ms", "delivery.timeout.ms"})
+                if (const int64_t ms = to_number(kafka_property(config, role, name), 0); ms > 0)
+                    shortest = std::min(shortest, ms);
+            WEIR_TRY(set(conf, "linger.ms", std::to_string(shortest / 2)));
         }
     } else {
         WEIR_TRY(set_all(conf, kConsumerDefaults));

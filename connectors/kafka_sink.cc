@@ -11,7 +11,8 @@ namespace {
 using processor::CommitOutcome;
 
 constexpr int64_t kSliceMs = 1000;  // Calls that can be resumed wait in slices of this length.
-constexpr int64_t kQueueFullWaitMs = 60'000;
+constexpr int64_t kMakeRoomMs = 60'000;
+constexpr size_t kRecordOverhead = 16;  // Lengths, offset and time of a record in a batch.
 constexpr int64_t kRetryPauseMs = 50;
 constexpr int64_t kAbsentTopicWaitMs = 1000;  // A broker that creates topics by itself needs a moment.
 constexpr int16_t kEndTxn = 26;               // ApiKeys of Kafka's protocol.
@@ -70,6 +71,15 @@ rd_kafka_resp_err_t KafkaSink::on_request(rd_kafka_t*, int, const char*, int32_t
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+// Where murmur2_random puts it, as Java's producer; records without a key do not come here.
+int32_t KafkaSink::on_partition(const rd_kafka_topic_t* topic, const void* key, size_t key_bytes,
+                                int32_t partitions, void* sink, void* message) {
+    const int32_t chosen =
+        rd_kafka_msg_partitioner_murmur2_random(topic, key, key_bytes, partitions, nullptr, message);
+    static_cast<KafkaSink*>(sink)->partition_.store(chosen, std::memory_order_relaxed);
+    return chosen;
+}
+
 Result<void> KafkaSink::open(int64_t timeout_ms) {
     const int64_t deadline_ms = clock_.monotonic_ms() + timeout_ms;
     KafkaClientSettings client;
@@ -81,8 +91,10 @@ Result<void> KafkaSink::open(int64_t timeout_ms) {
         rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
         rd_kafka_conf_interceptor_add_on_new(conf, "weir", on_new_client, this);
     };
-    topics_.clear();
+    outputs_.clear();
+    fullest_ = elsewhere_ = 0;
     WEIR_ASSIGN(producer_, make_kafka_client(config_, KafkaRole::kProducer, client));
+    WEIR_TRY(learn_batch_limits());
     if (!settings_.transactional_id.empty()) WEIR_TRY(init_transactions(deadline_ms));
     return learn_output_topics(deadline_ms);
 }
@@ -99,24 +111,45 @@ Result<void> KafkaSink::init_transactions(int64_t deadline_ms) {
     }
 }
 
+Result<void> KafkaSink::learn_batch_limits() {
+    const auto number = [&](const char* name, size_t& value) -> Result<void> {
+        char text[32] = "";
+        size_t size = sizeof(text);
+        const auto code = rd_kafka_conf_get(rd_kafka_conf(producer_.get()), name, text, &size);
+        if (code != RD_KAFKA_CONF_OK) return Error{Code::kInvalid, std::string("kafka property ") + name};
+        value = std::strtoull(text, nullptr, 10);
+        return {};
+    };
+    size_t largest_request = 0;
+    size_t records = 0;
+    WEIR_TRY(number("batch.size", batch_bytes_));
+    WEIR_TRY(number("message.max.bytes", largest_request));
+    WEIR_TRY(number("batch.num.messages", records));
+    batch_bytes_ = std::min(batch_bytes_, largest_request);
+    least_share_ = batch_bytes_ / records;
+    return {};
+}
+
 // Without known partitions the first records of a producer wait for a metadata timer of a second.
 Result<void> KafkaSink::learn_output_topics(int64_t deadline_ms) {
     for (const std::string& name : settings_.outputs) {
-        if (name.empty()) {
-            topics_.emplace_back();
-            continue;
-        }
-        topics_.emplace_back(rd_kafka_topic_new(producer_.get(), name.c_str(), nullptr));
-        if (topics_.back() == nullptr)
+        Output& output = outputs_.emplace_back();
+        if (name.empty()) continue;
+        rd_kafka_topic_conf_t* const conf = rd_kafka_default_topic_conf_dup(producer_.get());
+        rd_kafka_topic_conf_set_opaque(conf, this);
+        rd_kafka_topic_conf_set_partitioner_cb(conf, on_partition);
+        output.topic.reset(rd_kafka_topic_new(producer_.get(), name.c_str(), conf));
+        if (output.topic == nullptr)
             return kafka_error(rd_kafka_last_error(), "output topic '" + name + "'");
         const int64_t absent_until_ms = std::min(deadline_ms, clock_.monotonic_ms() + kAbsentTopicWaitMs);
         while (true) {
             const rd_kafka_metadata_t* metadata = nullptr;
             const int64_t left_ms = deadline_ms - clock_.monotonic_ms();
-            auto code =
-                rd_kafka_metadata(producer_.get(), 0, topics_.back().get(), &metadata, slice(left_ms));
+            auto code = rd_kafka_metadata(producer_.get(), 0, output.topic.get(), &metadata, slice(left_ms));
             if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
                 code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+                if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+                    output.waiting.resize(static_cast<size_t>(metadata->topics[0].partition_cnt));
                 rd_kafka_metadata_destroy(metadata);
             }
             if (code == RD_KAFKA_RESP_ERR_NO_ERROR) break;
@@ -188,14 +221,25 @@ Result<void> KafkaSink::begin() {
     return {};
 }
 
+// Librdkafka 2.0.2 polls without a pause while a partition has one request under way and the next is ready,
+// and so takes the CPU from a broker beside it. What would need a second request waits for the first.
 Result<void> KafkaSink::produce(const processor::OutputRecord& record) {
+    size_t share = kRecordOverhead + record.key.size() + record.value.size();
+    for (const processor::Header& header : record.headers)
+        share += kRecordOverhead + header.name.size() + header.value.size();
+    share = std::max(share, least_share_);
+    const size_t waiting = fullest_ + elsewhere_;
+    if (waiting != 0 && waiting + share > batch_bytes_) WEIR_TRY(make_room());
+
+    Output& output = outputs_.at(static_cast<size_t>(record.topic));
     fields_.clear();
     const auto field = [this](rd_kafka_vtype_t type) -> auto& {
         fields_.emplace_back();
         fields_.back().vtype = type;
         return fields_.back().u;
     };
-    field(RD_KAFKA_VTYPE_RKT).rkt = topics_.at(static_cast<size_t>(record.topic)).get();
+    partition_.store(record.partition, std::memory_order_relaxed);
+    field(RD_KAFKA_VTYPE_RKT).rkt = output.topic.get();
     field(RD_KAFKA_VTYPE_MSGFLAGS).i = RD_KAFKA_MSG_F_COPY;
     field(RD_KAFKA_VTYPE_PARTITION).i32 =
         record.partition == processor::kPartitionByKey ? RD_KAFKA_PARTITION_UA : record.partition;
@@ -211,24 +255,39 @@ Result<void> KafkaSink::produce(const processor::OutputRecord& record) {
         target.val = header.value.data();
         target.size = static_cast<ssize_t>(header.value.size());
     }
-    auto result = enqueue();
+    const auto enqueued = enqueue();
     header_names_.clear();
-    return result;
+    WEIR_TRY(enqueued);
+
+    const auto partition = static_cast<size_t>(partition_.load(std::memory_order_relaxed));
+    if (partition < output.waiting.size())
+        fullest_ = std::max(fullest_, output.waiting[partition] += share);
+    else
+        elsewhere_ += share;
+    return {};
 }
 
 Result<void> KafkaSink::enqueue() {
-    const int64_t deadline_ms = clock_.monotonic_ms() + kQueueFullWaitMs;
-    while (true) {
+    for (bool full = false;; full = true) {
         rd_kafka_error_t* const error = rd_kafka_produceva(producer_.get(), fields_.data(), fields_.size());
         if (error == nullptr) [[likely]]
             return {};
-        const bool full = rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL;
-        if (!full || clock_.monotonic_ms() >= deadline_ms)
+        if (full || rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             return producer_error(producer_.get(), error,
                                   std::string("produce to ") + rd_kafka_topic_name(fields_.front().u.rkt));
         rd_kafka_error_destroy(error);
-        rd_kafka_poll(producer_.get(), 100);  // Returns at the next delivery report, which makes room.
+        WEIR_TRY(make_room());
     }
+}
+
+// A delivery that failed is not the fault of the record that is being produced: its caller must not set that
+// one aside, as it does with a record that is refused.
+Result<void> KafkaSink::make_room() {
+    auto flushed = flush(kMakeRoomMs);
+    if (flushed.ok()) return {};
+    Error error = std::move(flushed.error());
+    if (error.code != Code::kFenced) error.code = Code::kUnavailable;
+    return error;
 }
 
 void KafkaSink::start_flush() {
@@ -244,7 +303,11 @@ Result<void> KafkaSink::flush(int64_t timeout_ms) {
         if (clock_.monotonic_ms() >= deadline_ms) return out_of_time("flush of the outputs");
         rd_kafka_flush(producer_.get(), 2);
     }
-    if (!failed_delivery_) return {};
+    if (!failed_delivery_) {
+        for (Output& output : outputs_) std::fill(output.waiting.begin(), output.waiting.end(), 0);
+        fullest_ = elsewhere_ = 0;
+        return {};
+    }
     Error error = std::move(*failed_delivery_);
     failed_delivery_.reset();
     char text[512] = "";

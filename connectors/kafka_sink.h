@@ -7,7 +7,8 @@
 // (KIP-890) in the versions that librdkafka speaks; the commit then reports kCommittedReplaceSink.
 //
 // Thread:  the worker's; delivery reports arrive in produce(), start_flush(), flush() and commit().
-// Failure: one failed delivery fails the next flush(). The destructor drops what is queued.
+// Failure: one failed delivery fails the flush() or produce() that meets it. The destructor drops what is
+//          queued.
 #pragma once
 
 #include <atomic>
@@ -57,13 +58,23 @@ public:
     [[nodiscard]] uint32_t end_requests() const { return end_requests_.load(std::memory_order_acquire); }
 
 private:
+    struct Output {
+        TopicHandle topic;
+        std::vector<size_t> waiting;  // Bytes by partition since everything was acknowledged.
+    };
+
     static void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque);
     static rd_kafka_resp_err_t on_new_client(rd_kafka_t* client, const rd_kafka_conf_t*, void* opaque, char*,
                                              size_t);
     static rd_kafka_resp_err_t on_request(rd_kafka_t*, int, const char*, int32_t, int16_t api_key, int16_t,
                                           int32_t, size_t, void* opaque);
 
+    static int32_t on_partition(const rd_kafka_topic_t* topic, const void* key, size_t key_bytes,
+                                int32_t partitions, void* sink, void* message);
+
+    [[nodiscard]] Result<void> learn_batch_limits();
     [[nodiscard]] Result<void> enqueue();  // fields_ as one message.
+    [[nodiscard]] Result<void> make_room();
     [[nodiscard]] Result<void> init_transactions(int64_t deadline_ms);
     [[nodiscard]] Result<void> learn_output_topics(int64_t deadline_ms);
     [[nodiscard]] Result<void> ensure_offsets_client();
@@ -79,7 +90,13 @@ private:
     std::atomic<uint32_t> offset_requests_{0};
     std::optional<Error> failed_delivery_;  // Written by on_delivery, in this thread.
     KafkaHandle producer_;
-    std::vector<TopicHandle> topics_;  // By TopicId; released before producer_.
+    std::vector<Output> outputs_;  // By TopicId; released before producer_.
+    size_t batch_bytes_ = 0;       // What one request holds of a partition …
+    size_t least_share_ = 0;       // … and what a record takes of it at least.
+    size_t fullest_ = 0;           // The most that waits for one partition, and …
+    size_t elsewhere_ = 0;         // … for what librdkafka chooses without a key, or partitions that are new.
+    // Of the record being produced; on_partition writes it, in librdkafka's thread if it had lost the topic.
+    std::atomic<int32_t> partition_{-1};
     // Of the record being produced; kept for their memory.
     std::vector<rd_kafka_vu_t> fields_;
     std::deque<std::string> header_names_;

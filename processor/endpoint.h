@@ -139,7 +139,8 @@ public:
 
     [[nodiscard]] virtual Result<void> begin() = 0;  // Local; no request is sent.
 
-    // Hands a copy of the record to the system. Waits, bounded, while the system's queue is full.
+    // Hands a copy of the record to the system. Waits, bounded, while the system's queue is full. kInvalid:
+    // this record is refused; anything else may concern those before it.
     [[nodiscard]] virtual Result<void> produce(const OutputRecord& record) = 0;
 
     virtual void start_flush() = 0;  // Begins to push out what is queued, without waiting.

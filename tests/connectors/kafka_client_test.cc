@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <ctime>
+
 #include "base/time.h"
 #include "connectors/kafka_connector.h"
 #include "connectors/mock_cluster.h"
@@ -174,6 +176,27 @@ TEST_CASE("a delivery that the broker refuses fails the flush and names the topi
     CHECK(flushed.error().message.find("out") != std::string::npos);
 }
 
+// Goal: nobody takes the failure for the fault of the record at hand, sets that one aside and goes on.
+TEST_CASE("a delivery that the broker refuses fails a later produce, but not as that record's fault") {
+    auto cluster = MockCluster::start({{"out", 1}}).value();
+    KafkaConnector connector(config_for(cluster->bootstrap()), "app", {"in"}, {"out"});
+    auto sink = connector.make_sink({"app", 0, 0}, false).value();
+    sink->open(kTimeoutMs).value();
+    constexpr int16_t kProduce = 0;
+    rd_kafka_mock_push_request_errors(cluster->native(), kProduce, 1, RD_KAFKA_RESP_ERR_INVALID_RECORD);
+    const std::string value(300'000, 'x');
+    processor::OutputRecord record;
+    record.partition = 0;
+    record.value = value;
+    Result<void> produced;
+    int accepted = 0;
+    for (; produced.ok() && accepted < 10; ++accepted) produced = sink->produce(record);
+    REQUIRE_FALSE(produced.ok());
+    CHECK(accepted == 4);  // Three fit one request.
+    CHECK(produced.error().code == Code::kUnavailable);
+    CHECK(produced.error().message.find("INVALID_RECORD") != std::string::npos);
+}
+
 TEST_CASE("a transaction whose end is refused is unknown or fenced, never committed") {
     constexpr int16_t kEndTxn = 26;
     using processor::CommitOutcome;
@@ -194,6 +217,35 @@ TEST_CASE("a transaction whose end is refused is unknown or fenced, never commit
             code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ? CommitOutcome::kFenced : CommitOutcome::kUnknown;
         CHECK(sink->commit(5000) == expected);
     }
+}
+
+// Goal: the client does not spin while a request is under way and more waits for the same partition; beside a
+// broker on the same CPUs that can keep the broker from answering.
+TEST_CASE("outputs that fill several requests cost no CPU while the broker takes its time") {
+    constexpr int32_t kRoundTripMs = 200;
+    auto cluster = MockCluster::start({{"out", 2}}).value();
+    KafkaConnector connector(config_for(cluster->bootstrap()), "app", {"in"}, {"out"});
+    auto sink = connector.make_sink({"app", 0, 0}, true).value();
+    sink->open(kTimeoutMs).value();
+    sink->begin().value();
+    rd_kafka_mock_broker_set_rtt(cluster->native(), 1, kRoundTripMs);
+    const SystemClock clock;
+    const int64_t began_ms = clock.monotonic_ms();
+    const std::clock_t began_cpu = std::clock();
+    const std::string value(100'000, 'x');
+    const std::vector<std::string> keys = {"", "a", "b", "c"};
+    for (size_t i = 0; i < 40; ++i) {
+        processor::OutputRecord record;
+        const std::string& key = keys[i % keys.size()];
+        if (!key.empty()) record.key = key;
+        record.value = value;
+        sink->produce(record).value();
+    }
+    sink->flush(kTimeoutMs).value();
+    const int64_t took_ms = clock.monotonic_ms() - began_ms;
+    const int64_t cpu_ms = (std::clock() - began_cpu) * 1000 / CLOCKS_PER_SEC;
+    CHECK(took_ms > 2 * kRoundTripMs);
+    CHECK(cpu_ms < took_ms / 4);
 }
 
 // Goal: a late copy of either request could hit the next transaction of the same producer.
