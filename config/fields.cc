@@ -30,7 +30,7 @@ const std::vector<Field>& fields() {
          .example = "at_least_once", .doc = "What a crash may do to the results: nothing at all, or repeat some of them."},
         {.path = "commit_interval", .type = Type::kDuration, .min = 1, .max = kMinute,
          .default_value = "100ms with exactly_once, 1s with at_least_once", .example = "250ms",
-         .doc = "How long one transaction collects results, 1ms to 1m. Readers see results after it."},
+         .doc = "How long one transaction collects results, 1ms to 1m. Readers see results after it. While a backlog is read, transactions grow to 500ms, since they cost less then."},
         {.path = "workers", .type = Type::kWorkers, .default_value = "auto", .example = "\"2-5,7\"",
          .doc = "`auto` is one worker per CPU that the process may run on; a number; or a list of CPUs, one pinned worker each."},
         {.path = "instance", .type = Type::kInstance, .map = true, .default_value = "0/1", .example = "0/3",

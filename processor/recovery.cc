@@ -345,6 +345,8 @@ Result<void> Worker::start_reading() {
         }
     }
     last_commit_us_ = looked_us_ = clock_.monotonic_us();
+    behind_ = true;
+    backlog_ms_ = settings_.commit_interval_ms;
     WEIR_TRY(find_table_ends());
     held_.clear();
     WEIR_TRY(assign_inputs());

@@ -10,6 +10,9 @@
 namespace weir::processor {
 namespace {
 
+// A transaction costs about the same however much is in it, so while records wait to be read the next one
+// lasts twice as long, up to this.
+constexpr int64_t kBacklogIntervalMs = 500;
 constexpr int64_t kReadBackTimeoutMs = 30'000;
 constexpr int64_t kKeepAliveUs = 3'600'000'000;  // Kafka forgets the offsets of a group that never commits.
 constexpr int64_t kDiskRetryUs = 1'000'000;
@@ -169,7 +172,7 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     const bool dirty = changed();
     const int64_t after_us = clock_.monotonic_us();
     if (dirty && epoch_started_us_ == 0) epoch_started_us_ = now_us;
-    const bool due = dirty && (after_us - epoch_started_us_ >= settings_.commit_interval_ms * 1000 ||
+    const bool due = dirty && (after_us - epoch_started_us_ >= epoch_ms() * 1000 ||
                                changed_bytes() > settings_.epoch_bytes || closing());
     const bool keep_alive = settings_.kafka_inputs && after_us - last_commit_us_ >= kKeepAliveUs;
     if (due || keep_alive || (finished && dirty)) {
@@ -181,6 +184,8 @@ Result<Worker::Turn> Worker::turn(int64_t wait_ms) {
     if (epoch_started_us_ == 0 && !finished) WEIR_TRY(check_state_limit());
     return finished ? Turn::kFinished : Turn::kRunning;
 }
+
+int64_t Worker::epoch_ms() const { return behind_ ? backlog_ms_ : settings_.commit_interval_ms; }
 
 Result<void> Worker::advance_watermark(EventTime watermark, size_t depth) {
     for (const auto& shard : shards_) WEIR_TRY(shard->advance_watermark(watermark, depth, *sink_));
@@ -399,6 +404,9 @@ Result<Worker::EpochResult> Worker::commit_epoch() {
     log_reserved_ = false;
     close_budget_.renew();
     epoch_started_us_ = 0;
+    const int64_t usual_ms = settings_.commit_interval_ms;
+    backlog_ms_ = behind_ ? std::min(2 * backlog_ms_, std::max(usual_ms, kBacklogIntervalMs)) : usual_ms;
+    behind_ = true;
     last_commit_us_ = clock_.monotonic_us();
     committed_counters_ = counters_;
     forget_consumed();

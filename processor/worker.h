@@ -130,6 +130,8 @@ private:
     }
     [[nodiscard]] size_t changed_bytes() const;
 
+    // How long the open epoch collects.
+    [[nodiscard]] int64_t epoch_ms() const;
     [[nodiscard]] Result<Turn> turn(int64_t wait_ms);
     [[nodiscard]] Result<void> poll(int64_t wait_ms);
     // Takes what is left of input_, up to where a shard is closing.
@@ -214,6 +216,8 @@ private:
     // Of the commits that Kafka may hold without another process: ours, and what a recovery began from.
     std::vector<decltype(CommitId::boot)> own_boots_;
     int64_t epoch_started_us_ = 0;  // Of the first change in the open epoch; 0: none before this turn.
+    bool behind_ = true;            // No input has been at its end since the open epoch began: so long …
+    int64_t backlog_ms_ = 0;        // … it may then last.
     int64_t turn_began_us_ = 0;     // 0: none since the recovery.
     int64_t last_commit_us_ = 0;
     int64_t disk_retry_us_ = 0;

@@ -16,13 +16,14 @@ Result<void> Worker::poll(int64_t wait_ms) {
     const int64_t now_us = clock_.monotonic_us();
     int64_t deadline_us = now_us + wait_ms * 1000;
     if (epoch_started_us_ != 0)
-        deadline_us = std::min(deadline_us, epoch_started_us_ + settings_.commit_interval_ms * 1000);
+        deadline_us = std::min(deadline_us, epoch_started_us_ + epoch_ms() * 1000);
     for (const auto& shard : shards_) deadline_us = std::min(deadline_us, shard->next_deadline_us());
 
     assigned_anew_ = false;
     WEIR_ASSIGN(input_,
                 source_->poll(std::max<int64_t>(0, (deadline_us - now_us + 999) / 1000), kMaxPollRecords));
     input_wall_ms_ = clock_.wall_ms();
+    behind_ = behind_ && !input_.runs.empty() && input_.caught_up.empty();
     next_run_ = next_record_ = 0;
     return {};
 }

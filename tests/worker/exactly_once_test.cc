@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <functional>
+#include <vector>
 
 #include "tests/worker/world.h"
 
@@ -319,6 +321,42 @@ TEST_CASE("worker: an epoch that takes longer than the transaction's timeout") {
     world.run_to_the_end();  // The delays took most of the first one's time.
     CHECK(world.worker->status().recoveries == 2);
     CHECK(sim::difference(expected, world.outputs()) == "");
+}
+
+// Goal: live results are committed every commit_interval; while a backlog is read nobody waits for them, and
+// longer transactions cost less.
+TEST_CASE("worker: transactions grow while records wait, and are as short as ever at the end of the input") {
+    sim::World world;
+    world.feed(26'000);
+    while (world.fed < world.to_feed) world.feed_some();
+    world.start();
+    REQUIRE(world.worker->step(0).ok());
+    const auto transactions = [&](int64_t turns, bool feeds) {
+        constexpr int64_t kTurnMs = 10;
+        std::vector<int64_t> lengths;
+        int64_t begun_ms = world.clock.monotonic_ms();
+        for (int64_t turn = 0; turn < turns; ++turn) {
+            if (feeds) {
+                world.to_feed += 4 * sim::kPartitions;
+                world.feed_some();
+            }
+            const uint64_t before = world.broker.calls(Api::kCommit);
+            REQUIRE(world.worker->step(0).ok());
+            const int64_t now_ms = world.clock.monotonic_ms();
+            world.clock.advance_ms(kTurnMs);
+            if (world.broker.calls(Api::kCommit) == before) continue;
+            lengths.push_back(now_ms - begun_ms);
+            begun_ms = now_ms + kTurnMs;
+        }
+        return lengths;
+    };
+    const std::vector<int64_t> behind = transactions(300, false);
+    REQUIRE(behind.size() > 3);
+    CHECK(std::vector(behind.begin(), behind.begin() + 3) == std::vector<int64_t>{100, 200, 400});
+    const std::vector<int64_t> live = transactions(100, true);
+    REQUIRE(live.size() > 5);
+    CHECK(std::count(live.begin() + 1, live.end(), 100) == static_cast<int64_t>(live.size()) - 1);
+    world.check_ledger();
 }
 
 // Goal: a broker that comes and goes times out one transaction after the other before any is committed; the
