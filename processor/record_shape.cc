@@ -67,40 +67,42 @@ uint32_t mask_of(__m128i bytes) { return static_cast<uint32_t>(_mm_movemask_epi8
 [[gnu::always_inline]] inline const char* closing_quote(const char* const record, const char* const start,
                                                         const char* const end) {
     const char* p = start;
-    bool ascii = true;
-    const auto closed = [&](const char* quote) {
-        const bool good = ascii || simdjson::validate_utf8(start, static_cast<size_t>(quote - start));
-        return good ? quote : nullptr;
+    const auto valid = [&](const char* quote) {
+        return simdjson::validate_utf8(start, static_cast<size_t>(quote - start)) ? quote : nullptr;
     };
 #ifdef __SSE2__
     const __m128i quotes = _mm_set1_epi8('"');
     const __m128i backslashes = _mm_set1_epi8('\\');
     const __m128i last_control = _mm_set1_epi8(0x1f);
-    while (static_cast<size_t>(end - record) >= kVector && p != end) {
+    const auto stops = [&](__m128i bytes) {
+        return mask_of(
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, backslashes)),
+                         _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes)));
+    };
+    uint32_t high = 0;  // Bit by bit, of bytes beyond ASCII.
+    const auto stopped_at = [&](const char* from, uint32_t stop) -> const char* {
+        const char* const at = from + std::countr_zero(stop);
+        return *at != '"' ? nullptr : high == 0 ? at : valid(at);
+    };
+    for (; static_cast<size_t>(end - p) >= kVector; p += kVector) {
+        const __m128i bytes = load_vector(p);
+        const uint32_t stop = stops(bytes);
+        high |= mask_of(bytes) & (stop ^ (stop - 1));
+        if (stop != 0) return stopped_at(p, stop);
+    }
+    if (p != end && static_cast<size_t>(end - record) >= kVector) {
         // The last bytes are read together with those before them.
-        const char* const from = std::min(p, end - kVector);
-        const auto skipped = static_cast<uint32_t>(p - from);
-        const __m128i bytes = load_vector(from);
-        const uint32_t stop =
-            mask_of(_mm_or_si128(
-                _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, backslashes)),
-                _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes))) >>
-            skipped;
-        const uint32_t high = mask_of(bytes) >> skipped;
-        if (stop == 0) {
-            ascii = ascii && high == 0;
-            p = from + kVector;
-            continue;
-        }
-        const auto at = static_cast<uint32_t>(std::countr_zero(stop));
-        ascii = ascii && (high & ((1u << at) - 1)) == 0;
-        return p[at] == '"' ? closed(p + at) : nullptr;
+        const auto skipped = static_cast<uint32_t>(p + kVector - end);
+        const __m128i bytes = load_vector(end - kVector);
+        const uint32_t stop = stops(bytes) >> skipped;
+        if (stop == 0) return nullptr;
+        high |= (mask_of(bytes) >> skipped) & (stop ^ (stop - 1));
+        return stopped_at(p, stop);
     }
 #endif
     for (; p != end; ++p) {
-        if (*p == '"') return closed(p);
+        if (*p == '"') return valid(p);
         if (*p == '\\' || static_cast<uint8_t>(*p) < 0x20) return nullptr;
-        ascii = ascii && static_cast<uint8_t>(*p) < 0x80;
     }
     return nullptr;
 }
