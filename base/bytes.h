@@ -30,6 +30,7 @@ char* write_le(char* to, T value) {
 // LEB128, as in protobuf's base 128 varints. A reader takes the shortest form only, so that a value has one
 // spelling.
 inline constexpr size_t kMostVarintBytes = 10;
+inline constexpr uint8_t kLongVarint = 0x80;  // From here on it takes more than one byte.
 
 inline char* write_varint(char* to, uint64_t value) {
     while (value >= 0x80) {

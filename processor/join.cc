@@ -53,7 +53,7 @@ Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNod
         }
         for (size_t i = 0; i < rows_.size() && !as_of_; ++i) {
             buffers_[1 - side_].prefetch(input_.hashes(), i);
-            WEIR_TRY(probe(executor, node, batch, i, watermark_at(rows_[i])));
+            WEIR_TRY(probe(executor, node, batch, i, in_windows() ? watermark_at(rows_[i]) : kNoTime));
         }
         WEIR_TRY(flush_pairs(executor, node));
         insert(batch, executor.counters(node.stream));
@@ -71,10 +71,15 @@ void Join::split_late(const Batch& batch, Rows rows, const Watermarks::Before* b
         rows_.assign(rows.begin(), rows.end());
         return;
     }
-    rows_.clear();
-    for (const uint32_t row : rows)
-        (reach_.is_late(before->late_at(batch.watermarks[row]), batch.times[row]) ? late_ : rows_)
-            .push_back(row);
+    rows_.resize(rows.size());
+    size_t in_time = 0;
+    for (const uint32_t row : rows) {
+        if (reach_.is_late(before->late_at(batch.watermarks[row]), batch.times[row]))
+            late_.push_back(row);
+        else
+            rows_[in_time++] = row;
+    }
+    rows_.resize(in_time);
 }
 
 Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batch, size_t i,
@@ -86,9 +91,13 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
     const auto side = static_cast<Side>(side_);
     found_.clear();
     if (pairs_.empty()) release();
-    WEIR_TRY(find(static_cast<Side>(1 - side_), key, input_.hashes()[i], reach_.first(side, time),
-                  reach_.last(side, time), found_));
-    const bool windowed = stage_.window_start >= 0;
+    const EventTime first = reach_.first(side, time);
+    const EventTime last = reach_.last(side, time);
+    JoinBuffer& buffer = buffers_[1 - side_];
+    buffer.find(key, input_.hashes()[i], first, last, found_);
+    if (buffer.has_evicted(first)) [[unlikely]]
+        WEIR_TRY(buffer.find_stored(key, first, last, found_));
+    const bool windowed = in_windows();
     for (const JoinBuffer::Found& found : found_) {
         // Without windows once, else once in each that both are in.
         JoinReach::Shared windows{0, 0};
@@ -107,9 +116,7 @@ Result<void> Join::find(Side side, std::string_view key, uint64_t hash, EventTim
                         std::vector<JoinBuffer::Found>& out) {
     JoinBuffer& buffer = buffers_[static_cast<size_t>(side)];
     buffer.find(key, hash, first, last, out);
-    if (!buffer.has_evicted(first)) [[likely]]
-        return {};
-    return buffer.find_stored(key, first, last, out);
+    return buffer.has_evicted(first) ? buffer.find_stored(key, first, last, out) : Result<void>{};
 }
 
 void Join::release() {
@@ -141,7 +148,7 @@ void Join::complete_pair(uint32_t at) {
 }
 
 void Join::fill_window(size_t row, WindowGrid::Cell window) {
-    if (stage_.window_start < 0) return;
+    if (!in_windows()) return;
     const WindowGrid& windows = reach_.windows();
     results_.fill_window(row, windows.window_start(window), windows.window_end(window));
 }

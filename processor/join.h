@@ -74,6 +74,7 @@ private:
         JoinReach::Shared windows;
     };
 
+    [[nodiscard]] bool in_windows() const { return stage_.window_start >= 0; }
     // Not null: a side that is kept tells a record for each of its windows.
     [[nodiscard]] const WindowGrid* hopping_windows() const;
     void split_late(const Batch& batch, Rows rows, const Watermarks::Before* before);

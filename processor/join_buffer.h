@@ -76,11 +76,12 @@ public:
         }
         [[nodiscard]] std::string_view values() const {
             const std::string_view row = encoded();
-            return row.substr(static_cast<size_t>(key().data() + key().size() - row.data()));
+            const std::string_view key = this->key();
+            const char* const begin = key.data() + key.size();
+            return {begin, static_cast<size_t>(row.data() + row.size() - begin)};
         }
 
     private:
-        static constexpr uint8_t kLongVarint = 0x80;  // From here on a varint has more than one byte.
         [[nodiscard]] std::string_view long_key() const;
     };
     struct Found {

@@ -69,14 +69,15 @@ Result<void> JoinInput::evaluate(Executor& executor, const Node& node, const Joi
 }
 
 void JoinInput::encode_keys(const std::vector<uint32_t>& rows) {
-    key_begins_.clear();
-    key_ends_.clear();
-    hashes_.clear();
+    key_begins_.resize(rows.size());
+    key_ends_.resize(rows.size());
+    hashes_.resize(rows.size());
     size_t used = 0;
     const auto reserve = [&](size_t bytes) {
         if (key_bytes_.size() < used + bytes) key_bytes_.resize(2 * (used + bytes));
     };
-    for (const uint32_t row : rows) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const uint32_t row = rows[i];
         const size_t length_at = used;
         reserve(kMostVarintBytes);
         size_t begin = used += 1;
@@ -98,19 +99,21 @@ void JoinInput::encode_keys(const std::vector<uint32_t>& rows) {
                                        key_bytes_.data());
         }
         const size_t length = used - begin;
-        char bytes[kMostVarintBytes];
-        const auto length_bytes = static_cast<size_t>(write_varint(bytes, length) - bytes);
-        if (length_bytes > 1) {
-            reserve(kMostVarintBytes);
+        if (length < kLongVarint) [[likely]] {
+            key_bytes_[length_at] = static_cast<char>(length);
+        } else {  // Its length takes more than the byte that was left for it.
+            char bytes[kMostVarintBytes];
+            const auto more = static_cast<size_t>(write_varint(bytes, length) - bytes) - 1;
+            reserve(more);
             char* const from = key_bytes_.data() + begin;
-            std::copy_backward(from, from + length, from + length + length_bytes - 1);
-            begin += length_bytes - 1;
-            used += length_bytes - 1;
+            std::copy_backward(from, from + length, from + length + more);
+            std::copy_n(bytes, more + 1, key_bytes_.data() + length_at);
+            begin += more;
+            used += more;
         }
-        std::copy_n(bytes, length_bytes, key_bytes_.data() + length_at);
-        key_begins_.push_back(begin);
-        key_ends_.push_back(used);
-        hashes_.push_back(hash_group_key({key_bytes_.data() + begin, length}));
+        key_begins_[i] = begin;
+        key_ends_[i] = used;
+        hashes_[i] = hash_group_key({key_bytes_.data() + begin, length});
     }
 }
 

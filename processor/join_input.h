@@ -26,7 +26,7 @@ public:
 
     // Of the i-th of these rows. Empty: NULL, which equals nothing.
     [[nodiscard]] std::string_view key(size_t i) const {
-        return std::string_view(key_bytes_).substr(key_begins_[i], key_ends_[i] - key_begins_[i]);
+        return {key_bytes_.data() + key_begins_[i], key_ends_[i] - key_begins_[i]};
     }
     [[nodiscard]] std::span<const uint64_t> hashes() const { return hashes_; }
     // By column of the JoinPlan and row of the batch.
@@ -36,7 +36,7 @@ public:
     // The i-th of these rows, as a JoinBuffer holds it. Valid until the next call.
     [[nodiscard]] std::string_view encode_row(size_t i, uint32_t row) {
         const size_t begin = i == 0 ? 0 : key_ends_[i - 1];
-        return encode(std::string_view(key_bytes_).substr(begin, key_ends_[i] - begin), row);
+        return encode({key_bytes_.data() + begin, key_ends_[i] - begin}, row);
     }
 
 private:

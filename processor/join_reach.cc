@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "processor/watermark.h"
-
 namespace weir::processor {
 namespace {
 
@@ -35,20 +33,6 @@ JoinReach::JoinReach(const config::Join& rule)
     if (as_of) keep_ms_[1] = ahead_ms_[0] + back_ms_[0] + grace_ms_;
     behind_ms_ = grace_ms_ + std::max(rule.keeps_left() || as_of ? ahead_ms_[0] : 0,
                                       rule.keeps_right() ? ahead_ms_[1] : 0);
-}
-
-EventTime JoinReach::first(Side side, EventTime time) const {
-    return windowed_ ? grid_.window_start(grid_.first_window(grid_.cell_of(time)))
-                     : time - back_ms_[static_cast<size_t>(side)];
-}
-
-EventTime JoinReach::last(Side side, EventTime time) const {
-    return windowed_ ? grid_.window_end(grid_.last_window(grid_.cell_of(time))) - 1
-                     : time + ahead_ms_[static_cast<size_t>(side)];
-}
-
-bool JoinReach::is_late(EventTime watermark, EventTime time) const {
-    return (windowed_ ? bound(Side::kLeft, watermark) : Watermarks::less(watermark, grace_ms_)) > time;
 }
 
 EventTime JoinReach::bound(Side side, EventTime watermark) const {

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "config/pipeline.h"
 #include "processor/graph.h"
+#include "processor/watermark.h"
 #include "processor/window_grid.h"
 
 namespace weir::processor {
@@ -21,9 +22,17 @@ public:
     explicit JoinReach(const config::Join& rule);
 
     // The oldest and the newest time of a partner, both included.
-    [[nodiscard]] EventTime first(Side side, EventTime time) const;
-    [[nodiscard]] EventTime last(Side side, EventTime time) const;
-    [[nodiscard]] bool is_late(EventTime watermark, EventTime time) const;
+    [[nodiscard]] EventTime first(Side side, EventTime time) const {
+        return windowed_ ? grid_.window_start(grid_.first_window(grid_.cell_of(time)))
+                         : time - back_ms_[static_cast<size_t>(side)];
+    }
+    [[nodiscard]] EventTime last(Side side, EventTime time) const {
+        return windowed_ ? grid_.window_end(grid_.last_window(grid_.cell_of(time))) - 1
+                         : time + ahead_ms_[static_cast<size_t>(side)];
+    }
+    [[nodiscard]] bool is_late(EventTime watermark, EventTime time) const {
+        return (windowed_ ? bound(Side::kLeft, watermark) : Watermarks::less(watermark, grace_ms_)) > time;
+    }
     [[nodiscard]] EventTime bound(Side side, EventTime watermark) const;
     // The lowest watermark at which `bound`, that of a record's time + 1, is reached.
     [[nodiscard]] EventTime reaches(Side side, EventTime bound) const;

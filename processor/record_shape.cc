@@ -49,14 +49,15 @@ uint32_t mask_of(__m128i bytes) { return static_cast<uint32_t>(_mm_movemask_epi8
     return true;
 }
 
-// Whether [p, end) has `length` bytes of `text` and at least one more. kVector bytes of `text` are readable.
+// Whether [p, end) has `length` bytes of `text` and at least one more. kVector bytes of `text` are readable;
+// `bits`: see RecordShape::Part.
 [[gnu::always_inline]] inline bool has_before_value(const char* p, const char* end, const char* text,
-                                                    size_t length) {
+                                                    size_t length, [[maybe_unused]] uint32_t bits) {
     const auto left = static_cast<size_t>(end - p);
 #ifdef __SSE2__
-    if (length < kVector && left >= kVector) [[likely]] {
+    if (bits != 0 && left >= kVector) [[likely]] {
         const uint32_t same = mask_of(_mm_cmpeq_epi8(load_vector(p), load_vector(text)));
-        return (~same & ((1u << length) - 1)) == 0;
+        return (~same & bits) == 0;
     }
 #endif
     return left > length && same_bytes(p, text, length);
@@ -87,8 +88,12 @@ uint32_t mask_of(__m128i bytes) { return static_cast<uint32_t>(_mm_movemask_epi8
     for (; static_cast<size_t>(end - p) >= kVector; p += kVector) {
         const __m128i bytes = load_vector(p);
         const uint32_t stop = stops(bytes);
+        if (stop == 0) {
+            high |= mask_of(bytes);
+            continue;
+        }
         high |= mask_of(bytes) & (stop ^ (stop - 1));
-        if (stop != 0) return stopped_at(p, stop);
+        return stopped_at(p, stop);
     }
     if (p != end && static_cast<size_t>(end - record) >= kVector) {
         // The last bytes are read together with those before them.
@@ -197,8 +202,9 @@ bool RecordShape::learn(std::string_view record) {
     text_.append(kVector, '\0');
     size_t from = 0;
     for (const Learned& value : values_) {
-        parts_.push_back(
-            {static_cast<uint32_t>(from), static_cast<uint32_t>(value.begin - from), value.slot});
+        const auto length = static_cast<uint32_t>(value.begin - from);
+        const uint32_t bits = length < kVector ? (1u << length) - 1 : 0;
+        parts_.push_back({static_cast<uint32_t>(from), length, bits, value.slot});
         from = value.end;
     }
     rest_ = from;
@@ -210,15 +216,15 @@ bool RecordShape::learn(std::string_view record) {
 bool RecordShape::read(std::string_view record, std::vector<Column>& columns, size_t row) const {
     const char* p = record.data();
     const char* const end = p + record.size();
+    const char* const text = text_.data();
     Value unwanted;
-    for (size_t i = 0; i < parts_.size(); ++i) {
-        const Part& part = parts_[i];
+    for (const Part& part : parts_) {
         const auto no_match = [&] {
-            for (const Part& read : std::span(parts_).first(i + 1))
-                if (read.slot != kNoSlot) columns[static_cast<size_t>(read.slot)][row] = Value::null();
+            for (const Part* read = parts_.data(); read <= &part; ++read)
+                if (read->slot != kNoSlot) columns[static_cast<size_t>(read->slot)][row] = Value::null();
             return false;
         };
-        if (!has_before_value(p, end, text_.data() + part.begin, part.length)) return no_match();
+        if (!has_before_value(p, end, text + part.begin, part.length, part.bits)) return no_match();
         p += part.length;
         const bool wanted = part.slot != kNoSlot;
         Value& value = wanted ? columns[static_cast<size_t>(part.slot)][row] : unwanted;

@@ -43,6 +43,7 @@ private:
     struct Part {
         uint32_t begin;  // Of the bytes before the value, in text_.
         uint32_t length;
+        uint32_t bits;    // As many as there are bytes, if they are fewer than a vector's; else 0.
         expr::Slot slot;  // kNoSlot: checked only.
     };
 
