@@ -91,12 +91,8 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
     const auto side = static_cast<Side>(side_);
     found_.clear();
     if (pairs_.empty()) release();
-    const EventTime first = reach_.first(side, time);
-    const EventTime last = reach_.last(side, time);
-    JoinBuffer& buffer = buffers_[1 - side_];
-    buffer.find(key, input_.hashes()[i], first, last, found_);
-    if (buffer.has_evicted(first)) [[unlikely]]
-        WEIR_TRY(buffer.find_stored(key, first, last, found_));
+    WEIR_TRY(find(static_cast<Side>(1 - side_), key, input_.hashes()[i], reach_.first(side, time),
+                  reach_.last(side, time), found_));
     const bool windowed = in_windows();
     for (const JoinBuffer::Found& found : found_) {
         // Without windows once, else once in each that both are in.
