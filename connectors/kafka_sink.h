@@ -68,7 +68,6 @@ private:
                                              size_t);
     static rd_kafka_resp_err_t on_request(rd_kafka_t*, int, const char*, int32_t, int16_t api_key, int16_t,
                                           int32_t, size_t, void* opaque);
-
     static int32_t on_partition(const rd_kafka_topic_t* topic, const void* key, size_t key_bytes,
                                 int32_t partitions, void* sink, void* message);
 

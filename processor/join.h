@@ -78,8 +78,8 @@ private:
     // Not null: a side that is kept tells a record for each of its windows.
     [[nodiscard]] const WindowGrid* hopping_windows() const;
     void split_late(const Batch& batch, Rows rows, const Watermarks::Before* before);
-    // Pairs row i of rows_ with the other side's buffer. `watermark`: before the row; kNoTime: it cannot be
-    // late.
+    // Pairs row i of rows_ with the other side's buffer. `watermark`: before the row, for joins in windows;
+    // kNoTime: it cannot be late.
     [[nodiscard]] Result<void> probe(Executor& executor, const Node& node, const Batch& batch, size_t i,
                                      EventTime watermark);
     // Of its values those that conditions read; complete_pair() fills all.
