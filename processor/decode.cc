@@ -293,18 +293,20 @@ bool Decoder::index(std::string_view json, std::string& error) {
 
 void Decoder::decode(std::span<const InputRecord> records, Arena& arena, std::vector<Column>& columns,
                      std::vector<uint32_t>& good, std::vector<DecodeError>& errors) {
-    for (const expr::Slot slot : slots_) {
-        Column& column = columns[static_cast<size_t>(slot)];
-        std::fill_n(column.begin(), records.size(), Value::null());
-    }
     std::string error;
     for (uint32_t row = 0; row < records.size(); ++row) {
         const MaybeBytes payload = records[row].value;
+        const bool json = format_ == config::Format::kJson && payload.data() != nullptr;
+        if (json && read_by_shape(payload, columns, row)) [[likely]] {
+            good.push_back(row);
+            continue;
+        }
+        for (const expr::Slot slot : slots_) columns[static_cast<size_t>(slot)][row] = Value::null();
         if (payload.data() == nullptr) {
             good.push_back(row);
             continue;
         }
-        if (format_ != config::Format::kJson) {
+        if (!json) {
             if (format_ == config::Format::kString &&
                 !simdjson::validate_utf8(payload.data(), payload.size())) {
                 errors.push_back({row, "invalid UTF-8"});
@@ -328,14 +330,12 @@ void Decoder::decode(std::span<const InputRecord> records, Arena& arena, std::ve
             good.push_back(row);
             continue;
         }
-        if (read_by_shape(payload, columns, row)) {
-            good.push_back(row);
-        } else if (!index(payload, error)) {
+        if (!index(payload, error)) {
             errors.push_back({row, error});
         } else if (RecordShape* const shape = shape_to_learn();
                    walk(payload, arena, columns, row, shape, error)) {
             good.push_back(row);
-            if (shape != nullptr && !shape->learn(payload)) shapes_.pop_back();
+            if (shape != nullptr && !shape->learn(payload, slots_)) shapes_.pop_back();
         } else {
             errors.push_back({row, error});
             if (shape != nullptr) shapes_.pop_back();

@@ -191,7 +191,7 @@ const char* read_json_number(const char* p, const char* end, bool wanted, Value&
     return read_number(p, end, wanted, out);
 }
 
-bool RecordShape::learn(std::string_view record) {
+bool RecordShape::learn(std::string_view record, std::span<const expr::Slot> slots) {
     if (refused_ || record.size() > kMaxBytes || values_.size() > kMaxValues ||
         record.find('\\') != std::string_view::npos)
         return false;
@@ -209,6 +209,10 @@ bool RecordShape::learn(std::string_view record) {
     }
     rest_ = from;
     rest_length_ = record.size() - from;
+    for (const expr::Slot slot : slots) {
+        const auto is_it = [&](const Learned& value) { return value.slot == slot; };
+        if (std::none_of(values_.begin(), values_.end(), is_it)) absent_.push_back(slot);
+    }
     values_.clear();
     return true;
 }
@@ -219,23 +223,18 @@ bool RecordShape::read(std::string_view record, std::vector<Column>& columns, si
     const char* const text = text_.data();
     Value unwanted;
     for (const Part& part : parts_) {
-        const auto no_match = [&] {
-            for (const Part* read = parts_.data(); read <= &part; ++read)
-                if (read->slot != kNoSlot) columns[static_cast<size_t>(read->slot)][row] = Value::null();
-            return false;
-        };
-        if (!has_before_value(p, end, text + part.begin, part.length, part.bits)) return no_match();
+        if (!has_before_value(p, end, text + part.begin, part.length, part.bits)) return false;
         p += part.length;
         const bool wanted = part.slot != kNoSlot;
         Value& value = wanted ? columns[static_cast<size_t>(part.slot)][row] : unwanted;
         if (*p == '"') {
             const char* const quote = closing_quote(record.data(), p + 1, end);
-            if (quote == nullptr) return no_match();
+            if (quote == nullptr) return false;
             value.set_text({p + 1, static_cast<size_t>(quote - p - 1)});
             p = quote + 1;
         } else if (*p == '-' || is_digit(*p)) {
             p = read_number(p, end, wanted, value);
-            if (p == nullptr) return no_match();
+            if (p == nullptr) return false;
         } else if (is_word(p, end, "true")) {
             value = Value::of_bool(true);
             p += 4;
@@ -243,17 +242,14 @@ bool RecordShape::read(std::string_view record, std::vector<Column>& columns, si
             value = Value::of_bool(false);
             p += 5;
         } else if (is_word(p, end, "null")) {
+            value = Value::null();
             p += 4;
         } else {
-            return no_match();
+            return false;
         }
     }
-    const std::string_view after = std::string_view(text_).substr(rest_, rest_length_);
-    if (static_cast<size_t>(end - p) == after.size() && same_bytes(p, after.data(), after.size())) [[likely]]
-        return true;
-    for (const Part& part : parts_)
-        if (part.slot != kNoSlot) columns[static_cast<size_t>(part.slot)][row] = Value::null();
-    return false;
+    for (const expr::Slot slot : absent_) columns[static_cast<size_t>(slot)][row] = Value::null();
+    return static_cast<size_t>(end - p) == rest_length_ && same_bytes(p, text + rest_, rest_length_);
 }
 
 }  // namespace weir::processor

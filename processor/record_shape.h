@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,10 +29,10 @@ public:
     void add(size_t begin, size_t end, expr::Slot slot) { values_.push_back({begin, end, slot}); }
     // The record holds something that a shape cannot say: a wanted container, a repeated name.
     void refuse() { refused_ = true; }
-    // False: no shape can be made of this record.
-    [[nodiscard]] bool learn(std::string_view record);
+    // `slots`: all that are wanted. False: no shape can be made of this record.
+    [[nodiscard]] bool learn(std::string_view record, std::span<const expr::Slot> slots);
 
-    // Sets the wanted values of `row`. False: no match, and the row is as it was: all of them NULL.
+    // Sets the wanted values of `row`, whatever they are. False: no match, and they are anything.
     [[nodiscard]] bool read(std::string_view record, std::vector<Column>& columns, size_t row) const;
 
 private:
@@ -49,6 +50,7 @@ private:
 
     std::string text_;  // With room behind it, so that whole vectors can be read.
     std::vector<Part> parts_;
+    std::vector<expr::Slot> absent_;  // Wanted, but not in the record.
     size_t rest_ = 0;  // Of the bytes after the last value, …
     size_t rest_length_ = 0;  // … and how many.
     std::vector<Learned> values_;
