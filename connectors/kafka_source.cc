@@ -187,8 +187,13 @@ Result<processor::Poll> KafkaSource::sort_out() {
         }
         rd_kafka_timestamp_type_t type;
         const int64_t timestamp = rd_kafka_message_timestamp(message, &type);
-        records_.push_back({bytes(message->key, message->key_len), bytes(message->payload, message->len),
-                            message->offset, timestamp, message});
+        // In place: a copy would wait for its parts to be written.
+        processor::InputRecord& record = records_.emplace_back();
+        record.key = bytes(message->key, message->key_len);
+        record.value = bytes(message->payload, message->len);
+        record.offset = message->offset;
+        record.timestamp_ms = timestamp;
+        record.native = message;
     }
     end_run();
     return processor::Poll{runs_, caught_up_, false};

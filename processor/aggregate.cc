@@ -315,7 +315,7 @@ Result<void> Aggregate::emit_slice(Executor& executor, size_t first, size_t coun
         batch.times[row] = result.time;
         batch.results[row] = result.meta;
         ByteReader key(result.key);
-        for (size_t i = 0; i < stage_.by.size(); ++i) batch.columns[i][row] = read_group_key(key);
+        for (size_t i = 0; i < stage_.by.size(); ++i) read_group_key(key, batch.columns[i][row]);
         if (stage_.window_start >= 0) {
             column(stage_.window_start)[row] = Value::of_int8(result.start);
             column(stage_.window_end)[row] = Value::of_int8(result.end);

@@ -172,12 +172,13 @@ MaybeBytes encode_group_key(std::span<const expr::Slot> slots, const Batch& batc
 MaybeBytes KeyText::of(std::span<const expr::Slot> slots, const Batch& batch, uint32_t row,
                        std::string& buffer) {
     const auto canonical = [&](expr::Slot slot) {
-        const Value& value = cell(batch, slot, row);
+        Value value = cell(batch, slot, row);
         if (value.type == Type::kText || value.is_null()) return value;
         bytes_.clear();
         append_group_key(value, bytes_);
         ByteReader in(bytes_);
-        return read_group_key(in);
+        read_group_key(in, value);
+        return value;
     };
     if (slots.size() == 1) return encode_text(canonical(slots.front()), buffer);
     buffer = "[";

@@ -74,29 +74,29 @@ void append_group_key(const Value& value, std::string& out) {
     out.append(text);
 }
 
-Value read_group_key(ByteReader& in) {
+void read_group_key(ByteReader& in, Value& value) {
     switch (in.le<uint8_t>()) {
-        case kTagBool: return Value::of_bool(in.le<uint8_t>() != 0);
-        case kTagInteger: return Value::of_numeric(in.le<int64_t>(), 0);
+        case kTagBool: value.set_bool(in.le<uint8_t>() != 0); break;
+        case kTagInteger: value.set_numeric(in.le<int64_t>(), 0); break;
         case kTagNumeric: {
             const auto scale = in.le<uint16_t>();
             const auto low = in.le<uint64_t>();
             const auto high = in.le<int64_t>();
-            return Value::of_numeric(static_cast<Int128>(high) << 64 | low, scale);
+            value.set_numeric(static_cast<Int128>(high) << 64 | low, scale);
+            break;
         }
-        case kTagFloat8: return Value::of_float8(in.le<double>());
-        case kTagText: return Value::of_text(in.bytes());
-        case kTagJsonb: return Value::of_bytes(Type::kJsonb, in.bytes());
-        case kTagTimestamptz: return Value::of_timestamptz(in.le<int64_t>());
+        case kTagFloat8: value = Value::of_float8(in.le<double>()); break;
+        case kTagText: value.set_text(in.bytes()); break;
+        case kTagJsonb: value = Value::of_bytes(Type::kJsonb, in.bytes()); break;
+        case kTagTimestamptz: value = Value::of_timestamptz(in.le<int64_t>()); break;
         case kTagInterval: {
-            Value value;
             value.type = Type::kInterval;
             value.integer = in.le<int64_t>();
             value.interval.months = in.le<int32_t>();
             value.interval.days = in.le<int32_t>();
-            return value;
+            break;
         }
-        default: return Value::null();
+        default: value = Value::null();
     }
 }
 

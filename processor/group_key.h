@@ -29,7 +29,7 @@ void append_group_key(const Value& value, std::string& out);
 // Writes it to `to`, which has room for a short one; the end. Null: it is a text or jsonb.
 [[nodiscard]] char* write_short_group_key(const Value& value, char* to);
 // Texts are views into the reader's bytes.
-[[nodiscard]] Value read_group_key(ByteReader& in);
+void read_group_key(ByteReader& in, Value& value);
 
 // The group keys of `columns` values that an output writes as `text` (the value's text, or a JSON array of
 // several): a text, and what else it may stand for, a number or a boolean. Empty: none.

@@ -18,7 +18,7 @@ void JoinResults::begin(Executor& executor, bool nested) {
 
 void JoinResults::fill_key(size_t row, std::string_view key) {
     ByteReader in(key);
-    for (size_t i = 0; i < join_.key_count; ++i) batch_->columns[i][row] = read_group_key(in);
+    for (size_t i = 0; i < join_.key_count; ++i) read_group_key(in, batch_->columns[i][row]);
 }
 
 void JoinResults::fill(size_t row, Side side, std::string_view values) {

@@ -101,6 +101,10 @@ struct Value {
     }
 
     // In place, for hot loops: copying a value that was written a moment before in narrower parts stalls.
+    void set_bool(bool value) {
+        type = Type::kBool;
+        boolean = value;
+    }
     void set_numeric(Int128 mantissa, uint16_t its_scale) {
         type = Type::kNumeric;
         scale = its_scale;

@@ -77,7 +77,9 @@ Value top_result(const CallPlan& call, const Accumulator* cell, const Accumulato
         if (text.size() > 1) text.push_back(',');
         text.append("{\"value\":");
         ByteReader in(counter->value);
-        expr::append_json_element(read_group_key(in), text);
+        Value value;
+        read_group_key(in, value);
+        expr::append_json_element(value, text);
         fmt::format_to(std::back_inserter(text), ",\"count\":{},\"error\":{}}}", counter->count,
                        counter->error);
     }

@@ -172,7 +172,8 @@ void merge_distinct_sums(const CallPlan& call, Accumulator* into, AccumulatorSto
     merge_sets(call, into, into_store, from, from_store, [&](std::string_view key) {
         ++into->count;
         ByteReader in(key);
-        Value value = read_group_key(in);  // Integers come back as numeric.
+        Value value;
+        read_group_key(in, value);  // Integers come back as numeric.
         if (!widen && value.type == Type::kNumeric) value = Value::of_int8(static_cast<int64_t>(value.low));
         add_number(into->value, value, widen);
     });

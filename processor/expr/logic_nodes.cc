@@ -70,7 +70,7 @@ public:
         for (const uint32_t row : rows) {
             const Value& value = operand[row];
             if (value.type == Type::kBool) {
-                out[row] = Value::of_bool(!value.boolean);
+                out[row].set_bool(!value.boolean);
             } else {
                 out[row] = value.is_null() || value.is_error() ? value : not_boolean(value, context.arena);
             }
@@ -95,7 +95,7 @@ public:
             } else if (boolean_only && !value.is_null() && value.type != Type::kBool) {
                 out[row] = not_boolean(value, context.arena);
             } else {
-                out[row] = Value::of_bool(test(value));
+                out[row].set_bool(test(value));
             }
         }
     }

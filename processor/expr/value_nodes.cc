@@ -108,7 +108,7 @@ public:
             if (left_literal_ != nullptr) a = &left_literal_->beside(b->type);
             if (right_literal_ != nullptr) b = &right_literal_->beside(a->type);
             if (compares_ && a->type == Type::kNumeric && b->type == Type::kNumeric) {
-                out[row] = Value::of_bool(holds(op_, compare(Decimal::of(*a), Decimal::of(*b))));
+                out[row].set_bool(holds(op_, compare(Decimal::of(*a), Decimal::of(*b))));
             } else if (a->is_error() || b->is_error()) {
                 out[row] = a->is_error() ? *a : *b;
             } else if (a->is_null() || b->is_null()) {
@@ -155,7 +155,7 @@ public:
             for (const uint32_t row : rows) {
                 const Value& value = left[row];
                 if (value.type == Type::kText) [[likely]] {
-                    out[row] = Value::of_bool(holds_for_text(value));
+                    out[row].set_bool(holds_for_text(value));
                 } else {
                     out[row] = general(value, context.arena);
                 }
@@ -165,7 +165,7 @@ public:
         for (const uint32_t row : rows) {
             const Value& value = left[row];
             if (value.type == Type::kNumeric) [[likely]] {
-                out[row] = Value::of_bool(holds(kOp, order(value)));
+                out[row].set_bool(holds(kOp, order(value)));
             } else {
                 out[row] = general(value, context.arena);
             }
@@ -285,7 +285,7 @@ public:
             if (a->is_error() || b->is_error()) {
                 out[row] = a->is_error() ? *a : *b;
             } else if (a->is_null() || b->is_null()) {
-                out[row] = Value::of_bool((a->is_null() != b->is_null()) != negated_);
+                out[row].set_bool((a->is_null() != b->is_null()) != negated_);
             } else {
                 out[row] = apply(negated_ ? Operator::kEqual : Operator::kNotEqual, *a, *b, context.arena);
             }
@@ -391,7 +391,7 @@ public:
         for (const uint32_t row : rows) {
             const Value& value = operand[row];
             if (value.type == Type::kText) {
-                out[row] = Value::of_bool(set_.contains(absl::string_view(value.data, value.length)));
+                out[row].set_bool(set_.contains(absl::string_view(value.data, value.length)));
             } else if (value.is_null() || value.is_error()) {
                 out[row] = value;
             } else {
