@@ -15,10 +15,10 @@ Join::Join(const Graph& graph, StageId id)
       join_(*stage_.join),
       reach_(join_.rule),
       as_of_(join_.rule.by == config::Join::By::kAsOf),
-      buffers_{JoinBuffer(reach_.longest_ms(Side::kLeft), join_.rule.keeps_left() || as_of_,
+      buffers_{JoinBuffer(index_, 0, reach_.longest_ms(Side::kLeft), join_.rule.keeps_left() || as_of_,
                           hopping_windows(), stage_.table, stage_.on_disk),
-               JoinBuffer(reach_.longest_ms(Side::kRight), join_.rule.keeps_right(), hopping_windows(),
-                          stage_.table + kTablesPerSide, stage_.on_disk)},
+               JoinBuffer(index_, 1, reach_.longest_ms(Side::kRight), join_.rule.keeps_right(),
+                          hopping_windows(), stage_.table + kTablesPerSide, stage_.on_disk)},
       results_(stage_) {}
 
 void Join::open(state::StoredRows& rows, size_t cache_bytes) {
@@ -51,8 +51,10 @@ Result<void> Join::take(Executor& executor, const Node& node, const JoinInputNod
                 open_[row] =
                     buffers_[side_].open_at(batch.times[row], reach_.first_open(watermark_at(row)));
         }
+        places_.assign(rows_.size(), JoinIndex::kNowhere);
+        places_as_of_ = index_.places();
         for (size_t i = 0; i < rows_.size() && !as_of_; ++i) {
-            buffers_[1 - side_].prefetch(input_.hashes(), i);
+            index_.prefetch(input_.hashes(), i, 1 - side_);
             WEIR_TRY(probe(executor, node, batch, i, in_windows() ? watermark_at(rows_[i]) : kNoTime));
         }
         WEIR_TRY(flush_pairs(executor, node));
@@ -91,7 +93,8 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
     const auto side = static_cast<Side>(side_);
     found_.clear();
     if (pairs_.empty()) release();
-    WEIR_TRY(find(static_cast<Side>(1 - side_), key, input_.hashes()[i], reach_.first(side, time),
+    places_[i] = index_.find(key, input_.hashes()[i], 1 - side_);
+    WEIR_TRY(find(static_cast<Side>(1 - side_), key, places_[i], reach_.first(side, time),
                   reach_.last(side, time), found_));
     const bool windowed = in_windows();
     for (const JoinBuffer::Found& found : found_) {
@@ -108,10 +111,14 @@ Result<void> Join::probe(Executor& executor, const Node& node, const Batch& batc
     return {};
 }
 
-Result<void> Join::find(Side side, std::string_view key, uint64_t hash, EventTime first, EventTime last,
-                        std::vector<JoinBuffer::Found>& out) {
+JoinIndex::Place Join::place_of(Side side, std::string_view key) const {
+    return index_.find(key, hash_group_key(key), static_cast<size_t>(side));
+}
+
+Result<void> Join::find(Side side, std::string_view key, JoinIndex::Place place, EventTime first,
+                        EventTime last, std::vector<JoinBuffer::Found>& out) {
     JoinBuffer& buffer = buffers_[static_cast<size_t>(side)];
-    buffer.find(key, hash, first, last, out);
+    buffer.find(place, first, last, out);
     return buffer.has_evicted(first) ? buffer.find_stored(key, first, last, out) : Result<void>{};
 }
 
@@ -172,12 +179,14 @@ void Join::insert(const Batch& batch, StreamCounters& counters) {
     for (size_t i = 0; i < rows_.size(); ++i) {
         const uint32_t row = rows_[i];
         const std::string_view key = input_.key(i);
-        buffer.prefetch(input_.hashes(), i);
+        if (as_of_) index_.prefetch(input_.hashes(), i, side_);
         if (key.empty() && !keeps) {
             ++counters.expired;
             continue;
         }
-        buffer.insert(input_.encode_row(i, row), input_.hashes()[i], batch.times[row], matched_[row] != 0,
+        const bool known = places_as_of_ == index_.places();
+        buffer.insert(input_.encode_row(i, row), input_.hashes()[i],
+                      known ? places_[i] : JoinIndex::kNowhere, batch.times[row], matched_[row] != 0,
                       open_[row]);
     }
 }
@@ -210,7 +219,7 @@ void Join::append_open(std::string_view key, std::vector<OpenWindow>& out) {
 Result<void> Join::append_open_of(Side side, std::string_view key, std::vector<OpenWindow>& out) {
     const auto index = static_cast<size_t>(side);
     std::vector<JoinBuffer::Found> found;
-    WEIR_TRY(find(side, key, hash_group_key(key), reach_.bound(side, now_), kEndOfTime, found));
+    WEIR_TRY(find(side, key, place_of(side, key), reach_.bound(side, now_), kEndOfTime, found));
     for (const JoinBuffer::Found& record : found) {
         if (out.size() == kMostOpenWindows) return {};
         OpenWindow& window = out.emplace_back();
@@ -302,7 +311,7 @@ Result<const JoinBuffer::Found*> Join::nearest(const JoinBuffer::Found& left) {
     const std::string_view key = left.row->key();
     if (key.empty()) return nullptr;
     found_.clear();
-    WEIR_TRY(find(Side::kRight, key, hash_group_key(key), reach_.first(Side::kLeft, left.time),
+    WEIR_TRY(find(Side::kRight, key, place_of(Side::kRight, key), reach_.first(Side::kLeft, left.time),
                   reach_.last(Side::kLeft, left.time), found_));
     const auto distance = [&](const JoinBuffer::Found& right) {
         return right.time < left.time ? left.time - right.time : right.time - left.time;

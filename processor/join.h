@@ -26,6 +26,7 @@
 
 #include "processor/counters.h"
 #include "processor/join_buffer.h"
+#include "processor/join_index.h"
 #include "processor/join_input.h"
 #include "processor/join_reach.h"
 #include "processor/join_results.h"
@@ -56,7 +57,9 @@ public:
     }
     [[nodiscard]] uint64_t open_windows() const override { return 0; }
     [[nodiscard]] uint64_t entries() const override { return buffers_[0].rows() + buffers_[1].rows(); }
-    [[nodiscard]] uint64_t bytes() const override { return buffers_[0].bytes() + buffers_[1].bytes(); }
+    [[nodiscard]] uint64_t bytes() const override {
+        return index_.bytes() + buffers_[0].bytes() + buffers_[1].bytes();
+    }
     [[nodiscard]] size_t changed_bytes() const override {
         return stored_ == nullptr ? 0 : buffers_[0].changed_bytes() + buffers_[1].changed_bytes();
     }
@@ -91,8 +94,10 @@ private:
     void fill_window(size_t row, WindowGrid::Cell window);
     // The right record for a left one that leaves; null: there is none.
     [[nodiscard]] Result<const JoinBuffer::Found*> nearest(const JoinBuffer::Found& left);
-    [[nodiscard]] Result<void> find(Side side, std::string_view key, uint64_t hash, EventTime first,
+    // `place` of the key in the index.
+    [[nodiscard]] Result<void> find(Side side, std::string_view key, JoinIndex::Place place, EventTime first,
                                     EventTime last, std::vector<JoinBuffer::Found>& out);
+    [[nodiscard]] JoinIndex::Place place_of(Side side, std::string_view key) const;
     // What was found on disk is used no more.
     void release();
     [[nodiscard]] Result<void> append_open_of(Side side, std::string_view key, std::vector<OpenWindow>& out);
@@ -103,6 +108,7 @@ private:
     const JoinPlan& join_;
     const JoinReach reach_;
     const bool as_of_;
+    JoinIndex index_;
     std::array<JoinBuffer, 2> buffers_;
     JoinResults results_;
     EventTime now_ = kNoTime;
@@ -114,8 +120,10 @@ private:
     std::vector<uint32_t> rows_;
     std::vector<uint32_t> late_;
     JoinInput input_;
-    std::vector<uint8_t> matched_;        // By row.
-    std::vector<JoinBuffer::Open> open_;  // By row; in a buffer that is per_window().
+    std::vector<JoinIndex::Place> places_;  // Of rows_, as they were …
+    uint64_t places_as_of_ = 0;             // … then.
+    std::vector<uint8_t> matched_;          // By row.
+    std::vector<JoinBuffer::Open> open_;    // By row; in a buffer that is per_window().
     std::vector<JoinBuffer::Found> found_;
     std::vector<Pair> pairs_;  // The rows of `results_`.
 };

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "processor/group_table.h"
+#include "processor/join_index.h"
 
 namespace weir::processor {
 namespace {
@@ -41,12 +42,17 @@ std::string_view JoinBuffer::Row::long_key() const {
     return in.bytes();
 }
 
-JoinBuffer::JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table, bool on_disk)
-    : width_ms_(std::clamp(keep_ms / (on_disk ? kPanesOnDisk : kPanes), kNarrowestMs, kWidestMs)),
+JoinBuffer::JoinBuffer(JoinIndex& index, size_t side, int64_t keep_ms, bool keeps,
+                       const WindowGrid* windows, uint32_t table, bool on_disk)
+    : index_(index),
+      side_(side),
+      width_ms_(std::clamp(keep_ms / (on_disk ? kPanesOnDisk : kPanes), kNarrowestMs, kWidestMs)),
       origin_(kOrigin / width_ms_),
       keeps_(keeps),
       windows_(keeps ? windows : nullptr),
-      table_(table) {}
+      table_(table) {
+    index.attach(side, *this);
+}
 
 int32_t JoinBuffer::number_of(EventTime time) const {
     return static_cast<int32_t>(floor_div(time, width_ms_) - origin_);
@@ -124,7 +130,8 @@ JoinBuffer::Row* JoinBuffer::next_in_block(const Block& block, uint32_t& at) con
     return row;
 }
 
-void JoinBuffer::insert(std::string_view row, uint64_t hash, EventTime time, bool matched, Open open) {
+void JoinBuffer::insert(std::string_view row, uint64_t hash, uint32_t place, EventTime time, bool matched,
+                        Open open) {
     Pane& pane = pane_of(time);
     WEIR_CHECK(row.size() < Row::kMatched, "a record of a join is too large");
     Ref ref = 0;
@@ -132,11 +139,86 @@ void JoinBuffer::insert(std::string_view row, uint64_t hash, EventTime time, boo
     std::memcpy(&added + 1, row.data(), row.size());
     added.after_start = static_cast<uint32_t>(time - latest_start_);
     if (matched) added.size |= Row::kMatched;
-    if (!added.key().empty()) link(added, ref, latest_start_, hash);
+    if (const std::string_view key = added.key(); !key.empty())
+        link(added, ref, latest_start_,
+             place == JoinIndex::kNowhere ? index_.place(key, hash, side_) : place);
     if (pane.telling && !matched) push_waiting(pane, added);
     if (!per_window()) return;
     set_open(added, open);
     if (leaving_started_) push_next_window({&added, time});
+}
+
+void JoinBuffer::find(uint32_t place, EventTime first, EventTime last, std::vector<Found>& out) {
+    if (place == JoinIndex::kNowhere) return;
+    const size_t before = out.size();
+    Ref ref = index_.newest(place, side_);
+    if (const Block* const newest = block_of(ref); newest != nullptr && newest->start > last)
+        ref = seek(place, ref, last);
+    while (const Block* const block = block_of(ref)) {
+        if (block->start + width_ms_ <= first) break;
+        Row* const row = row_in(*block, ref);
+        const EventTime time = block->start + row->after_start;
+        if (time >= first && time <= last) out.push_back({row, time});
+        ref = row->next;
+    }
+    if (out.size() - before < 2) return;
+    const auto begin = out.begin() + static_cast<ptrdiff_t>(before);
+    std::sort(begin, out.end(), [](const Found& a, const Found& b) {
+        return a.time != b.time ? a.time < b.time : a.row->sequence < b.row->sequence;
+    });
+}
+
+// Where this side has been read ahead, most rows of a key are later than what is searched for, and many
+// searches begin at the same one.
+JoinBuffer::Ref JoinBuffer::seek(uint32_t place, Ref newest, EventTime last) {
+    if (near_.empty()) near_.resize(kNear);
+    Near& known = near(place);
+    if (known.place == place && last < known.until) {
+        const Block* const block = block_of(known.row);
+        if (block != nullptr && block->start <= last) return known.row;
+    }
+    Ref row = newest;
+    EventTime until = kEndOfTime;
+    for (const Block* block = block_of(row); block->start > last;) {
+        const Ref older = row_in(*block, row)->next;
+        const Block* const its = block_of(older);
+        if (its == nullptr) break;
+        until = block->start;
+        row = older;
+        block = its;
+    }
+    known = {place, row, until};
+    return row;
+}
+
+void JoinBuffer::link(Row& row, Ref ref, EventTime start, uint32_t place) {
+    if (!near_.empty()) near(place) = {};
+    Ref& newest = index_.newest(place, side_);
+    const Block* const block = block_of(newest);
+    // Newer panes before older ones, so that the end of what exists is the end of the list.
+    if (block == nullptr || start >= block->start) {
+        row.next = newest;
+        newest = ref;
+        return;
+    }
+    Row* before = row_in(*block, newest);
+    for (const Block* next; (next = block_of(before->next)) != nullptr && next->start > start;)
+        before = row_in(*next, before->next);
+    row.next = before->next;
+    before->next = ref;
+}
+
+// Finds all rows' places in the index anew.
+void JoinBuffer::relink() {
+    index_.forget(side_);
+    for (const auto& [number, pane] : panes_) {
+        const EventTime start = start_of(number);
+        for_each_row(pane, [&](Row& row, Ref ref) {
+            row.next = 0;
+            if (const std::string_view key = row.key(); !key.empty())
+                link(row, ref, start, index_.place(key, hash_group_key(key), side_));
+        });
+    }
 }
 
 Result<void> JoinBuffer::mark_matched(const Found& found, WindowGrid::Cell first, WindowGrid::Cell last) {
@@ -251,6 +333,7 @@ JoinBuffer::Panes::iterator JoinBuffer::drop(Panes::iterator pane) {
     latest_ = nullptr;
     for (const uint32_t number : pane->second.blocks) free_block(number);
     forget_freed_blocks();
+    index_.rows_freed();
     return panes_.erase(pane);
 }
 
@@ -279,8 +362,8 @@ uint64_t JoinBuffer::count_rows() const {
 }
 
 size_t JoinBuffer::bytes() const {
-    size_t total = slots_.capacity() * sizeof(Slot) + near_.capacity() * sizeof(Near) +
-                   leaving_.capacity() * sizeof(Leaving) + blocks_.capacity() * sizeof(Block);
+    size_t total = near_.capacity() * sizeof(Near) + leaving_.capacity() * sizeof(Leaving) +
+                   blocks_.capacity() * sizeof(Block);
     for (const Block& block : blocks_) total += block.size;
     for (const auto& [number, pane] : panes_)
         total += sizeof(Panes::value_type) + pane.blocks.capacity() * sizeof(uint32_t) +
@@ -396,7 +479,7 @@ bool JoinBuffer::restore_record(int32_t number, Pane& pane, ByteReader& in,
     const std::string_view key = row_in.bytes();
     if (in.failed() || row_in.failed() || flags > (kFoundPartner | kOpenFollows)) return false;
     if (!good(row_in.take(row_in.remaining()))) return false;
-    insert(row, hash_group_key(key), time, (flags & kFoundPartner) != 0, open);
+    insert(row, hash_group_key(key), JoinIndex::kNowhere, time, (flags & kFoundPartner) != 0, open);
     const Block& last = block(pane.blocks.back());
     pane.restored.push_back(
         std::launder(reinterpret_cast<Row*>(last.memory.get() + last.used - row_bytes(row.size()))));

@@ -1,9 +1,9 @@
 // The records of one side of a join that may still find a partner. A record is one row in a block of its
 // pane, a slice of event time: a short header, its key and the columns that results need, in the form in
-// which they are stored. An index leads from a key to its newest row, each row to the next older one of its
-// key. They do so by block and place in 32 bits, half of a pointer: a record costs some 20 bytes more than
-// its encoded form, and a block that was freed with its pane is known as such. There is no heap object per
-// record.
+// which they are stored. An index (join_index.h) leads from a key to its newest row, each row to the next
+// older one of its key. They do so by block and place in 32 bits, half of a pointer: a record costs some 20
+// bytes more than its encoded form, and a block that was freed with its pane is known as such. There is no
+// heap object per record.
 //
 // Stored form, tables T and T + 1. What an epoch adds to a pane is stored together, in pieces of about
 // kPieceBytes: a row of its own per record would cost more than the record.
@@ -27,13 +27,13 @@
 // Thread:  the worker that owns the shard.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <new>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -49,6 +49,8 @@
 #include "state/stored_rows.h"
 
 namespace weir::processor {
+
+class JoinIndex;
 
 class JoinBuffer {
 public:
@@ -103,15 +105,16 @@ public:
     // `keeps`: records without a partner are asked for when they leave; with `windows`, for each window that
     // they leave without one. Panes are so wide that a record that is kept for `keep_ms` passes through about
     // sixteen, on disk four.
-    JoinBuffer(int64_t keep_ms, bool keeps, const WindowGrid* windows, uint32_t table, bool on_disk);
+    JoinBuffer(JoinIndex& index, size_t side, int64_t keep_ms, bool keeps, const WindowGrid* windows,
+               uint32_t table, bool on_disk);
+    JoinBuffer(const JoinBuffer&) = delete;
+    JoinBuffer& operator=(const JoinBuffer&) = delete;
 
-    // Appends the key's records from `first` to `last`, both included, in order of their times, then arrival.
-    void find(std::string_view key, uint64_t hash, EventTime first, EventTime last, std::vector<Found>& out);
-    // Hides what find() and insert() would wait for memory: call it before them for each of a batch's hashes
-    // in turn; it looks some records ahead.
-    void prefetch(std::span<const uint64_t> hashes, size_t at) const;
-    // `row` as it is stored, `hash` of its key.
-    void insert(std::string_view row, uint64_t hash, EventTime time, bool matched, Open open);
+    // Appends the records from `first` to `last`, both included, of the key at `place` of the index, in order
+    // of their times, then arrival.
+    void find(uint32_t place, EventTime first, EventTime last, std::vector<Found>& out);
+    // `row` as it is stored, `hash` of its key, `place` of that in the index, or nowhere.
+    void insert(std::string_view row, uint64_t hash, uint32_t place, EventTime time, bool matched, Open open);
     // `first` and `last` are the windows of the pair, none of which has closed; all before `first` that hold
     // both records have.
     [[nodiscard]] Result<void> mark_matched(const Found& found, WindowGrid::Cell first,
@@ -141,9 +144,19 @@ public:
         told_windows_before_ = first_open;
     }
 
+    // --- For the index ---
+
+    // Null: the row was freed, or there is none.
+    [[nodiscard]] Row* row_at(Ref row) const {
+        const Block* const block = block_of(row);
+        return block == nullptr ? nullptr : row_in(*block, row);
+    }
+    // Keys have other places now.
+    void forget_places() { std::fill(near_.begin(), near_.end(), Near{}); }
+
     [[nodiscard]] uint64_t rows() const { return rows_; }
     [[nodiscard]] uint64_t count_rows() const;  // The same, one by one.
-    [[nodiscard]] size_t bytes() const;
+    [[nodiscard]] size_t bytes() const;         // Without the index.
 
     // What write_changes() will write, about.
     [[nodiscard]] size_t changed_bytes() const;
@@ -221,15 +234,11 @@ private:
         std::vector<Row*> restored;    // By sequence, until the first write.
     };
     using Panes = std::map<int32_t, Pane>;
-    struct Slot {
-        Ref head = 0;
-        uint32_t hash = 0;
-    };
 
-    // Where the latest search for a slot's key began: its newest row whose pane begins before `until`, as
-    // long as nothing is linked to it.
+    // Where the latest search for a key began: its newest row whose pane begins before `until`, as long as
+    // nothing is linked to it.
     struct Near {
-        const Slot* slot = nullptr;
+        uint32_t place = UINT32_MAX;  // In the index.
         Ref row = 0;
         EventTime until = 0;
     };
@@ -286,17 +295,10 @@ private:
         constexpr Ref kPlaces = (Ref{1} << kPlaceBits) - 1;
         return std::launder(reinterpret_cast<Row*>(block.memory.get() + (row & kPlaces) * alignof(Row)));
     }
-    [[nodiscard]] Row* row_at(Ref row) const {
-        const Block* const block = block_of(row);
-        return block == nullptr ? nullptr : row_in(*block, row);
-    }
-    [[nodiscard]] const Slot* find_slot(std::string_view key, uint64_t hash) const;
-    // The newest of the slot's rows, of which there are some, whose pane does not begin after `last`; the
+    // The newest of the key's rows, `newest` and those before it, whose pane does not begin after `last`; the
     // oldest one where all do.
-    [[nodiscard]] Ref seek(const Slot& slot, EventTime last);
-    [[nodiscard]] Near& near(const Slot& slot) {
-        return near_[static_cast<size_t>(&slot - slots_.data()) % kNear];
-    }
+    [[nodiscard]] Ref seek(uint32_t place, Ref newest, EventTime last);
+    [[nodiscard]] Near& near(uint32_t place) { return near_[place % kNear]; }
     // Which is the latest one then.
     [[nodiscard]] Pane& pane_of(EventTime time) {
         if (latest_ != nullptr && time >= latest_start_ && time < latest_start_ + width_ms_) [[likely]]
@@ -310,8 +312,9 @@ private:
     void free_block(uint32_t number) { blocks_[number - first_block_] = {}; }
     void forget_freed_blocks();
     void number_blocks_anew();
-    void link(Row& row, Ref ref, EventTime start, uint64_t hash);
-    void make_room();
+    // `start`: of its pane.
+    void link(Row& row, Ref ref, EventTime start, uint32_t place);
+    void relink();
     void start_telling(Pane& pane, EventTime start) const;
     static void push_waiting(Pane& pane, Row& row);
     static Row* pop_waiting(Pane& pane);
@@ -368,7 +371,6 @@ private:
     void write_row(EventTime start, const Row& row, state::DeltaWriter& out);
     void evict();
     void evict_blocks(EventTime start, Pane& pane, size_t count);
-    void relink();
     void look_at_evicted();
     static void append_place(uint32_t after_start, uint32_t sequence, std::string& out);
     [[nodiscard]] static uint32_t read_after_start(std::string_view key);
@@ -394,6 +396,8 @@ private:
     [[nodiscard]] Result<void> find_leaving_window(WindowGrid::Cell first_open);
     [[nodiscard]] std::optional<WindowGrid::Cell> next_evicted_window() const;
 
+    JoinIndex& index_;
+    const size_t side_;
     const int64_t width_ms_;
     const int64_t origin_;
     const bool keeps_;
@@ -404,9 +408,7 @@ private:
     EventTime latest_start_ = 0;
     std::vector<Block> blocks_;  // By number, …
     uint32_t first_block_ = 1;   // … of which this is the first; those before were freed.
-    std::vector<Slot> slots_;  // Open addressing, linear probing; a power of two, at most 3/4 full.
-    size_t used_slots_ = 0;    // Also of keys whose rows were freed.
-    std::vector<Near> near_;   // By slot; empty until a side runs behind.
+    std::vector<Near> near_;     // By place; empty until a side runs behind.
     uint64_t rows_ = 0;
     EventTime told_before_ = kNoTime;
     WindowGrid::Cell told_windows_before_ = INT64_MIN;

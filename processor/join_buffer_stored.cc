@@ -7,6 +7,7 @@
 #include "processor/arena.h"
 #include "processor/group_table.h"
 #include "processor/join_buffer.h"
+#include "processor/join_index.h"
 
 namespace weir::processor {
 Error JoinBuffer::unreadable_rows() const {
@@ -304,7 +305,7 @@ size_t JoinBuffer::changed_bytes() const {
 
 // The oldest panes go first, of a pane the rows that came first; so much at once that it is seldom.
 void JoinBuffer::evict() {
-    if (bytes() <= stored_->cache_bytes) return;
+    if (bytes() + index_.bytes() / 2 <= stored_->cache_bytes) return;
     size_t held = 0;
     for (const Block& block : blocks_) held += block.size;
     bool evicted = false;
