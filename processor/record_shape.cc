@@ -116,7 +116,7 @@ uint32_t mask_of(__m128i bytes) { return static_cast<uint32_t>(_mm_movemask_epi8
 // are varies from record to record, and a loop over digits would mostly wait for mispredicted branches.
 [[gnu::always_inline]] inline const char* read_digits(const char* p, const char* const end,
                                                       uint64_t& number) {
-    constexpr uint64_t kPowersOfTen[] = {1,       10,        100,        1000,       10'000,
+    static constexpr uint64_t kPowersOfTen[] = {1,       10,        100,        1000,       10'000,
                                          100'000, 1'000'000, 10'000'000, 100'000'000};
     constexpr uint64_t kHighBits = 0x8080808080808080;
     while (end - p >= 8) {
