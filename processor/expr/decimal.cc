@@ -343,34 +343,37 @@ Status ceil(const Decimal& a, Decimal& out) {
     return Status::kOk;
 }
 
-size_t write_decimal(const Decimal& a, char* to) {
-    std::array<char, kMaxDecimalDigits + 2> buffer;  // Digits, last first.
-    size_t count = 0;
-    Unsigned128 value = magnitude(a.mantissa);
-    while (value >> 64 != 0) {
-        buffer[count++] = static_cast<char>('0' + static_cast<int>(value % 10));
-        value /= 10;
-    }
-    for (auto low = static_cast<uint64_t>(value); low != 0; low /= 10)
-        buffer[count++] = static_cast<char>('0' + static_cast<int>(low % 10));
-
-    char* p = to;
-    if (a.mantissa < 0) *p++ = '-';
-    const size_t scale = a.scale;
-    if (count <= scale) *p++ = '0';
-    while (count > scale) *p++ = buffer[--count];
-    if (scale > 0) {
-        *p++ = '.';
-        for (size_t i = count; i < scale; ++i) *p++ = '0';
-        while (count > 0) *p++ = buffer[--count];
-    }
-    return static_cast<size_t>(p - to);
-}
-
 void append_decimal(const Decimal& a, std::string& out) {
-    const size_t before = out.size();
-    out.resize(before + kDecimalText + a.scale);
-    out.resize(before + write_decimal(a, out.data() + before));
+    std::array<char, kMaxDecimalDigits + 4> buffer;  // From its end: a sign, a zero and a point, too.
+    char* const end = buffer.data() + buffer.size();
+    char* p = end;
+    const bool tiny = a.scale > kMaxDecimalDigits;  // All digits are behind the point, zeros before them.
+    size_t behind_point = tiny ? 0 : a.scale;
+    const auto put_behind = [&](uint64_t digit) {
+        *--p = static_cast<char>('0' + digit);
+        if (--behind_point == 0) *--p = '.';
+    };
+    Unsigned128 value = magnitude(a.mantissa);
+    for (; value >> 64 != 0; value /= 10) {
+        const auto digit = static_cast<uint64_t>(value % 10);
+        if (behind_point > 0) {
+            put_behind(digit);
+        } else {
+            *--p = static_cast<char>('0' + digit);
+        }
+    }
+    auto low = static_cast<uint64_t>(value);
+    for (; behind_point > 0; low /= 10) put_behind(low % 10);
+    do {
+        *--p = static_cast<char>('0' + low % 10);
+        low /= 10;
+    } while (low != 0);
+    if (tiny) {
+        out.append(a.mantissa < 0 ? "-0." : "0.").append(a.scale - static_cast<size_t>(end - p), '0');
+    } else if (a.mantissa < 0) {
+        *--p = '-';
+    }
+    out.append(p, static_cast<size_t>(end - p));
 }
 
 double to_double(const Decimal& a) {

@@ -77,10 +77,7 @@ inline constexpr int kMaxDecimalScale = 16383;
 [[nodiscard]] Status floor(const Decimal& a, Decimal& out);
 [[nodiscard]] Status ceil(const Decimal& a, Decimal& out);
 
-// The value's text: digits, a point when scale > 0, all of the scale's digits. `to` holds kDecimalText bytes
-// or, for a scale above 38, kDecimalText + scale.
-inline constexpr size_t kDecimalText = 48;
-[[nodiscard]] size_t write_decimal(const Decimal& a, char* to);
+// The value's text: digits, a point when scale > 0, all of the scale's digits.
 void append_decimal(const Decimal& a, std::string& out);
 
 [[nodiscard]] double to_double(const Decimal& a);

@@ -76,6 +76,20 @@ TEST_CASE("comparison, arithmetic and three-valued logic are PostgreSQL's") {
            {"Total not in (1, 2, null)", "NULL"}});
 }
 
+TEST_CASE("numerics are written with all digits of their scale") {
+    const std::string nines(38, '9');
+    const auto text = [](const std::string& number) { return test::evaluate(number + " || ''", kRecord, 0); };
+    for (const std::string& number :
+         {std::string("0"), std::string("0.00"), std::string("-0.05"), std::string("7.50"),
+          std::string("18446744073709551616"), std::string("-1844674407370955161.6"), nines, "-" + nines,
+          nines.substr(5) + "." + nines.substr(33), nines.substr(21) + "." + nines.substr(17), "0." + nines,
+          "-0." + nines, "0." + std::string(38, '0'), "0." + std::string(37, '0') + "1",
+          "0." + std::string(40, '0'), "-0." + std::string(30, '0') + nines.substr(20)}) {
+        INFO(number);
+        CHECK(text(number) == number);
+    }
+}
+
 TEST_CASE("branches are evaluated for the rows that take them only") {
     check({{"case when Total = 3 then 'three' else 'other' end", "three"},
            {"case Total when 0 then 1 / Total when 3 then 9 / Total end", "3.0000000000000000"},
