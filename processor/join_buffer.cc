@@ -208,6 +208,8 @@ void JoinBuffer::link(Row& row, Ref ref, EventTime start, uint32_t place) {
     before->next = ref;
 }
 
+void JoinBuffer::forget_places() { std::fill(near_.begin(), near_.end(), Near{}); }
+
 // Finds all rows' places in the index anew.
 void JoinBuffer::relink() {
     index_.forget(side_);

@@ -27,7 +27,6 @@
 // Thread:  the worker that owns the shard.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -113,7 +112,7 @@ public:
     // Appends the records from `first` to `last`, both included, of the key at `place` of the index, in order
     // of their times, then arrival.
     void find(uint32_t place, EventTime first, EventTime last, std::vector<Found>& out);
-    // `row` as it is stored, `hash` of its key, `place` of that in the index, or nowhere.
+    // `row` as it is stored, `hash` of its key, `place` of that in the index, or JoinIndex::kNowhere.
     void insert(std::string_view row, uint64_t hash, uint32_t place, EventTime time, bool matched, Open open);
     // `first` and `last` are the windows of the pair, none of which has closed; all before `first` that hold
     // both records have.
@@ -151,8 +150,8 @@ public:
         const Block* const block = block_of(row);
         return block == nullptr ? nullptr : row_in(*block, row);
     }
-    // Keys have other places now.
-    void forget_places() { std::fill(near_.begin(), near_.end(), Near{}); }
+    // Keys have other places there now.
+    void forget_places();
 
     [[nodiscard]] uint64_t rows() const { return rows_; }
     [[nodiscard]] uint64_t count_rows() const;  // The same, one by one.

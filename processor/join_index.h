@@ -2,7 +2,7 @@
 // key's rows on the other side, then becomes the newest one of its own, and the second step costs nothing
 // when the first one's place is remembered.
 //
-// Memory:  12 bytes a slot, 16 to 32 a key.
+// Memory:  12 bytes a slot; while keys only come 16 to 32 a key.
 // Thread:  the worker that owns the shard.
 #pragma once
 
@@ -29,7 +29,7 @@ public:
 
     // Compares the key with rows of `side`, where it has any: those that are looked for.
     [[nodiscard]] Place find(std::string_view key, uint64_t hash, size_t side) const;
-    // Makes a slot where there is none.
+    // Makes a slot where there is none; then the caller sets newest() at once.
     [[nodiscard]] Place place(std::string_view key, uint64_t hash, size_t side);
     // The first of the list of the side's rows; it may have been freed, then all of them were.
     [[nodiscard]] Ref& newest(Place place, size_t side) { return slots_[place].newest[side]; }

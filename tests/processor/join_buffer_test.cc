@@ -50,5 +50,31 @@ TEST_CASE("join: after more blocks of memory than there are numbers for, records
     CHECK(buffer.bytes() + index.bytes() < 16u << 20);
 }
 
+TEST_CASE("join: on a side that was read ahead a search never gives another key's rows, however many come") {
+    JoinIndex index;
+    JoinBuffer buffer(index, 0, kKeepMs, false, nullptr, 0, false);
+    JoinBuffer other(index, 1, kKeepMs, false, nullptr, 2, false);
+    const auto insert = [](JoinBuffer& into, const std::string& key, EventTime time) {
+        std::string row;
+        put_bytes(row, key);
+        into.insert(row, hash_group_key(key), JoinIndex::kNowhere, time, false, {});
+    };
+    const auto key_of = [](int64_t number) { return "key " + std::to_string(number); };
+    constexpr int64_t kKeys = 700;
+    size_t wrong = 0;
+    for (int64_t known = 0; known < kKeys; ++known) {
+        // Its key has a row now and one far ahead; those of the other side only take places.
+        for (const int64_t ahead : {int64_t{0}, 2 * kStepMs}) insert(buffer, key_of(known), kBegin + ahead);
+        insert(other, key_of(kKeys + known), kBegin);
+        for (int64_t i = 0; i <= known; ++i) {
+            std::vector<JoinBuffer::Found> rows;
+            const std::string key = key_of(i);
+            buffer.find(index.find(key, hash_group_key(key), 0), kBegin, kBegin, rows);
+            if (rows.size() != 1 || rows.front().row->key() != key) ++wrong;
+        }
+    }
+    CHECK(wrong == 0);
+}
+
 }  // namespace
 }  // namespace weir::processor
