@@ -117,7 +117,7 @@ uint32_t mask_of(__m128i bytes) { return static_cast<uint32_t>(_mm_movemask_epi8
 [[gnu::always_inline]] inline const char* read_digits(const char* p, const char* const end,
                                                       uint64_t& number) {
     static constexpr uint64_t kPowersOfTen[] = {1,       10,        100,        1000,       10'000,
-                                         100'000, 1'000'000, 10'000'000, 100'000'000};
+                                                100'000, 1'000'000, 10'000'000, 100'000'000};
     constexpr uint64_t kHighBits = 0x8080808080808080;
     while (end - p >= 8) {
         uint64_t eight = load<uint64_t>(p) ^ 0x3030303030303030;

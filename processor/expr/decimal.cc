@@ -349,25 +349,18 @@ void append_decimal(const Decimal& a, std::string& out) {
     char* p = end;
     const bool tiny = a.scale > kMaxDecimalDigits;  // All digits are behind the point, zeros before them.
     size_t behind_point = tiny ? 0 : a.scale;
-    const auto put_behind = [&](uint64_t digit) {
+    const auto put = [&](uint64_t digit) {
         *--p = static_cast<char>('0' + digit);
-        if (--behind_point == 0) *--p = '.';
+        if (behind_point > 0 && --behind_point == 0) *--p = '.';
     };
     Unsigned128 value = magnitude(a.mantissa);
-    for (; value >> 64 != 0; value /= 10) {
-        const auto digit = static_cast<uint64_t>(value % 10);
-        if (behind_point > 0) {
-            put_behind(digit);
-        } else {
-            *--p = static_cast<char>('0' + digit);
-        }
-    }
+    for (; value >> 64 != 0; value /= 10) put(static_cast<uint64_t>(value % 10));
     auto low = static_cast<uint64_t>(value);
-    for (; behind_point > 0; low /= 10) put_behind(low % 10);
     do {
-        *--p = static_cast<char>('0' + low % 10);
+        put(low % 10);
         low /= 10;
-    } while (low != 0);
+    } while (low != 0 || behind_point > 0);
+    if (*p == '.') *--p = '0';
     if (tiny) {
         out.append(a.mantissa < 0 ? "-0." : "0.").append(a.scale - static_cast<size_t>(end - p), '0');
     } else if (a.mantissa < 0) {
