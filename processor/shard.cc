@@ -417,15 +417,27 @@ private:
         return result;
     }
 
-    // Stages in order, each raised after the results of those before it are in, from the one with a rest on.
     Result<void> close_due(int64_t now_us) {
         if (restored_ || id_ == kGlobalTables) return {};
+        if (closing_) {
+            WEIR_TRY(advance_stages(std::nullopt));
+            if (closing_) return {};
+        }
         watermarks_.expire_leases(now_us);
+        WEIR_TRY(advance_stages(now_us));
+        if (!closing_) upstream_.refresh(now_us);
+        return {};
+    }
+
+    // Stages in order, each raised after the results of those before it are in, from the one with a rest on.
+    // `now_us`: nullopt to give the rest and what is due behind it, as of when that began: a stage whose
+    // time goes on meanwhile would be ahead of those before it, and close what they still give to.
+    Result<void> advance_stages(std::optional<int64_t> now_us) {
         for (StageId id = closing_.value_or(0); id < stage_count(); ++id) {
-            watermarks_.refresh(id, now_us);
+            if (now_us) watermarks_.refresh(id, *now_us);
             StageOperator& stage_operator = executor_.stage(id);
             const bool waits = stage_operator.next_due() != kEndOfTime;
-            changed_ = changed_ || (waits && watermarks_.emit_due(id, now_us));
+            changed_ = changed_ || (now_us && waits && watermarks_.emit_due(id, *now_us));
             WEIR_ASSIGN(const bool closed, executor_.close_due(id));
             changed_ = changed_ || closed;
             if (!stage_operator.has_rest()) continue;
@@ -433,7 +445,6 @@ private:
             return {};
         }
         closing_.reset();
-        upstream_.refresh(now_us);
         return {};
     }
 

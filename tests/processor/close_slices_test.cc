@@ -136,4 +136,36 @@ TEST_CASE("what is due at once is given in several epochs, whatever made it due"
         }
 }
 
+// Silence closes a window while the stage before still holds a record of the next one, which it gives later.
+TEST_CASE("a stage that takes long to give what is due is not ahead of those before it then") {
+    const std::string yaml =
+        "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\n"
+        "sources: {o: {topic: o, keyed_by: k, timestamp: t, watermark: {max_delay: 5s, idle_timeout: 1s}}}\n"
+        "streams:\n"
+        "  s: {from: o, steps: [{dedupe: {by: k, within: 1s, keep: last}}, "
+        "{aggregate: {by: k, window: {tumbling: 10s}, fields: {n: count(*)}}}], to: out}\n";
+    const auto act = [](World& world) {
+        std::vector<Record> run;
+        for (int64_t key = 0; key < kGroups; ++key) run.push_back(record(key, 1'000));
+        run.push_back(record(1, 12'000));
+        REQUIRE(world.in("o", run).ok());
+        world.epoch();
+        world.caught_up("o");
+        for (const int64_t wait_ms : {1'000, 5'000, 60'000}) world.advance(wait_ms);
+    };
+    World whole(yaml);
+    act(whole);
+    CHECK(whole.lines().size() == kGroups + 1);
+    for (const bool crashing : {false, true}) {
+        CAPTURE(crashing);
+        World world(yaml);
+        world.close_in_slices(kBudget, crashing);
+        world.slice_takes_ms = 1'000;
+        world.crash();
+        act(world);
+        CHECK((world.lines() == whole.lines()));
+        CHECK(world.slices() > 20);
+    }
+}
+
 }  // namespace weir::processor

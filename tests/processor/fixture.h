@@ -106,9 +106,10 @@ inline std::shared_ptr<const Plan> plan_of(const std::string& yaml, std::string*
 }
 
 // Steps on disk keep nothing in memory that they do not have to.
-inline void without_cache(const Plan& plan) {
-    for (Stage& stage : const_cast<Graph&>(*plan.graph).stages) stage.cache_bytes = 0;
+inline void with_cache(const Plan& plan, size_t bytes) {
+    for (Stage& stage : const_cast<Graph&>(*plan.graph).stages) stage.cache_bytes = bytes;
 }
+inline void without_cache(const Plan& plan) { with_cache(plan, 0); }
 
 struct Record {
     std::optional<std::string> key;
@@ -267,6 +268,7 @@ public:
     state::RowStores* stores = nullptr;  // From the next crash() on, instead of …
     state::MemoryRowStores row_stores;   // … these.
     std::unique_ptr<Shard> shard;
+    int64_t slice_takes_ms = 0;
 
 private:
     static CommitId commit_id(size_t number) { return {{1, 1}, number}; }
@@ -320,6 +322,7 @@ private:
                 for (const auto& [partition, yes] : caught_up_)
                     shard->caught_up({partition, source.ends[partition]});
             }
+            clock.advance_ms(slice_takes_ms);
             WEIR_TRY(shard->go_on(sink));
         }
         return {};
