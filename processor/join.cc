@@ -1,7 +1,9 @@
 #include "processor/join.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "base/bytes.h"
 #include "processor/compact_value.h"
 #include "processor/executor.h"
 #include "processor/group_table.h"
@@ -250,61 +252,79 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
     static_cast<void>(idle);
     WEIR_TRY(failure_);
     if (watermark <= now_) return false;
+    if (!rest_ && next_due() > watermark) {
+        now_ = watermark;
+        return false;
+    }
+    bool changed = rest_;
+    rest_ = false;
+    WEIR_TRY(give_leaving(executor, watermark, changed));
+    release();
+    if (rest_) return true;
     now_ = watermark;
-    if (next_due() > watermark) return false;
-    const std::array<EventTime, 2> bounds = {reach_.bound(Side::kLeft, watermark),
-                                             reach_.bound(Side::kRight, watermark)};
-    const bool hopping = hopping_windows() != nullptr;
-    const WindowGrid::Cell first_open = hopping ? reach_.first_open(watermark) : 0;
-    std::array<JoinBuffer::Found, 2> next;
-    std::array<bool, 2> any;
+    for (const Side side : {Side::kLeft, Side::kRight}) {
+        const uint64_t freed = buffers_[static_cast<size_t>(side)].free(reach_.bound(side, watermark));
+        executor.counters(stage_.stream).expired += freed;
+        changed = changed || freed > 0;
+    }
+    return changed;
+}
+
+JoinBuffer::Turn Join::end_of_told(Side side, EventTime watermark) const {
+    if (hopping_windows() != nullptr) return {.window = reach_.first_open(watermark)};
+    return {.time = reach_.bound(side, watermark)};
+}
+
+Result<void> Join::give_leaving(Executor& executor, EventTime watermark, bool& changed) {
+    const std::array<JoinBuffer::Turn, 2> ends{end_of_told(Side::kLeft, watermark),
+                                                end_of_told(Side::kRight, watermark)};
+    std::array<std::optional<JoinBuffer::Turn>, 2> next;
     for (size_t side = 0; side < 2; ++side) {
-        WEIR_ASSIGN(any[side], buffers_[side].next_unmatched(bounds[side], first_open, next[side]));
+        WEIR_ASSIGN(next[side], buffers_[side].peek(ends[side]));
     }
     const auto leaves_at = [&](Side side) {
-        const JoinBuffer::Found& record = next[static_cast<size_t>(side)];
-        return hopping ? reach_.closes(record.window) : reach_.reaches(side, record.time + 1);
+        const auto& turn = next[static_cast<size_t>(side)];
+        if (!turn) return kEndOfTime;
+        return hopping_windows() != nullptr ? reach_.closes(turn->window)
+                                            : reach_.reaches(side, turn->time + 1);
     };
-    StreamCounters& counters = executor.counters(stage_.stream);
     size_t count = 0;
-    bool changed = false;
-    while (any[0] || any[1]) {
+    while ((next[0] || next[1]) && !executor.epoch_is_full(results_.waiting_bytes())) {
         if (count == 0) release();
-        const bool left = any[0] && (!any[1] || leaves_at(Side::kLeft) <= leaves_at(Side::kRight));
+        const bool left = next[0] && (!next[1] || leaves_at(Side::kLeft) <= leaves_at(Side::kRight));
         const size_t side = left ? 0 : 1;
-        JoinBuffer::Found leaving = next[side];
-        WEIR_TRY(buffers_[side].load(leaving));
-        WEIR_ASSIGN(any[side], buffers_[side].next_unmatched(bounds[side], first_open, next[side]));
+        WEIR_ASSIGN(const JoinBuffer::Found leaving, buffers_[side].take(*next[side]));
+        WEIR_ASSIGN(next[side], buffers_[side].peek(ends[side]));
+        changed = true;
         const JoinBuffer::Found* partner = nullptr;
         if (as_of_) {
             WEIR_ASSIGN(partner, nearest(leaving));
+            if (partner == nullptr && !join_.rule.keeps_left()) continue;
         }
-        changed = true;
-        if (as_of_ && partner == nullptr && !join_.rule.keeps_left()) continue;
         if (count == 0) results_.begin(executor, false);
-        results_.set_time(count, std::max(leaving.time, partner == nullptr ? leaving.time : partner->time));
-        fill_window(count, hopping ? leaving.window : reach_.windows().cell_of(leaving.time));
-        results_.fill_key(count, leaving.row->key());
-        results_.fill(count, static_cast<Side>(side), leaving.row->values());
-        if (partner != nullptr) {
-            results_.fill(count, Side::kRight, partner->row->values());
-        } else {
-            results_.fill_null(count, static_cast<Side>(1 - side));
-        }
+        fill_leaving(count, static_cast<Side>(side), leaving, partner);
+        StreamCounters& counters = executor.counters(stage_.stream);
         ++(partner == nullptr ? counters.unmatched : counters.matched);
-        if (++count == kSliceRows) {
-            WEIR_TRY(results_.run(executor, results_.all(count)));
-            count = 0;
-        }
+        if (++count == kSliceRows) WEIR_TRY(results_.run(executor, results_.all(std::exchange(count, 0))));
     }
     if (count > 0) WEIR_TRY(results_.run(executor, results_.all(count)));
-    for (size_t side = 0; side < 2; ++side) {
-        const uint64_t freed = buffers_[side].free(bounds[side]);
-        counters.expired += freed;
-        changed = changed || freed > 0;
+    rest_ = next[0] || next[1];
+    if (rest_) now_ = std::max(now_, std::min(leaves_at(Side::kLeft), leaves_at(Side::kRight)) - 1);
+    for (size_t side = 0; side < 2; ++side) buffers_[side].tell_until(next[side].value_or(ends[side]));
+    return {};
+}
+
+void Join::fill_leaving(size_t row, Side side, const JoinBuffer::Found& leaving,
+                        const JoinBuffer::Found* partner) {
+    results_.set_time(row, partner == nullptr ? leaving.time : std::max(leaving.time, partner->time));
+    fill_window(row, hopping_windows() != nullptr ? leaving.window : reach_.windows().cell_of(leaving.time));
+    results_.fill_key(row, leaving.row->key());
+    results_.fill(row, side, leaving.row->values());
+    if (partner != nullptr) {
+        results_.fill(row, Side::kRight, partner->row->values());
+    } else {
+        results_.fill_null(row, side == Side::kLeft ? Side::kRight : Side::kLeft);
     }
-    release();
-    return changed;
 }
 
 Result<const JoinBuffer::Found*> Join::nearest(const JoinBuffer::Found& left) {
@@ -326,16 +346,29 @@ Result<const JoinBuffer::Found*> Join::nearest(const JoinBuffer::Found& left) {
 
 void Join::write_changes(EventTime watermark, state::DeltaWriter& out) {
     for (JoinBuffer& buffer : buffers_) buffer.write_changes(out);
-    write_clock(stage_.table, std::max(watermark, now_), out);
+    std::string rest;
+    const bool owes = buffers_[0].owes() || buffers_[1].owes();
+    if (rest_ || owes) {
+        put_le<int64_t>(rest, now_);
+        for (const JoinBuffer& buffer : buffers_) buffer.append_told(rest);
+    }
+    write_clock(stage_.table, std::max(watermark, now_), out, rest);
 }
 
 bool Join::restore_now(std::string_view value, EventTime& watermark) {
-    const auto clock = restore_clock(value);
+    std::string_view rest;
+    const auto clock = restore_clock(value, rest);
     if (!clock) return false;
     now_ = watermark = *clock;
-    for (size_t side = 0; side < 2; ++side)
-        buffers_[side].restore_bound(reach_.bound(static_cast<Side>(side), now_),
-                                     hopping_windows() != nullptr ? reach_.first_open(now_) : 0);
+    rest_ = false;
+    if (!rest.empty()) {
+        ByteReader in(rest);
+        now_ = in.le<int64_t>();
+        rest_ = now_ < watermark;
+        return buffers_[0].restore_told(in) && buffers_[1].restore_told(in) && in.done();
+    }
+    for (const Side side : {Side::kLeft, Side::kRight})
+        buffers_[static_cast<size_t>(side)].restore_told(end_of_told(side, now_));
     return true;
 }
 

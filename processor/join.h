@@ -13,7 +13,8 @@
 //   hopping   a side that keeps records without a partner gives one for each of its windows that closes
 //             before it has one there.
 //
-// Stored form: join_buffer.h, and table T, key "w": version(u8) clock(i64).
+// Stored form: join_buffer.h, and table T, key "w": version(u8) clock(i64), and where something that has left
+// is still to be given: now(i64), then of each side what JoinBuffer::append_told() writes.
 // On disk: the buffers read what they do not have in memory from the stage's rows (join_buffer.h).
 //
 // Thread:  the worker that owns the shard.
@@ -47,6 +48,7 @@ public:
     [[nodiscard]] Result<void> finish_epoch(Executor&) override { return failure_; }
     [[nodiscard]] EventTime next_due() override;
     [[nodiscard]] EventTime clock() const override { return now_; }
+    [[nodiscard]] bool has_rest() const override { return rest_; }
     // The whole of both buffers, as of which something leaves next.
     [[nodiscard]] std::optional<OpenWindow> next_window() override;
     // A key's records, each with the times that a partner may have.
@@ -92,6 +94,12 @@ private:
     [[nodiscard]] Result<void> flush_pairs(Executor& executor, const Node& node);
     void insert(const Batch& batch, StreamCounters& counters);
     void fill_window(size_t row, WindowGrid::Cell window);
+    // The side's place up to which all is told at the watermark.
+    [[nodiscard]] JoinBuffer::Turn end_of_told(Side side, EventTime watermark) const;
+    // What leaves, until the epoch is full.
+    [[nodiscard]] Result<void> give_leaving(Executor& executor, EventTime watermark, bool& changed);
+    void fill_leaving(size_t row, Side side, const JoinBuffer::Found& leaving,
+                      const JoinBuffer::Found* partner);
     // The right record for a left one that leaves; null: there is none.
     [[nodiscard]] Result<const JoinBuffer::Found*> nearest(const JoinBuffer::Found& left);
     // `place` of the key in the index.
@@ -111,7 +119,8 @@ private:
     JoinIndex index_;
     std::array<JoinBuffer, 2> buffers_;
     JoinResults results_;
-    EventTime now_ = kNoTime;
+    EventTime now_ = kNoTime;              // With a rest: up to which all is given.
+    bool rest_ = false;
     state::StoredRows* stored_ = nullptr;  // Null: the buffers are in memory.
     Result<void> failure_;                 // Of a read for people: it is told with the next change.
 

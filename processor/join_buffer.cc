@@ -229,7 +229,7 @@ Result<void> JoinBuffer::mark_matched(const Found& found, WindowGrid::Cell first
         start_leaving();
         const Open before = open_of(*found.row);
         const Open open = without(before, found.time, first, last);
-        for (const WindowGrid::Cell window : closed_) push_leaving(window, found, true);
+        push_owed(found);
         if (open == before) return {};
         set_open(*found.row, open);
         marked_.push_back(found);
@@ -261,7 +261,8 @@ void JoinBuffer::start_telling(Pane& pane, EventTime start) const {
     if (pane.telling) return;
     pane.telling = true;
     for_each_row(pane, [&](Row& row, Ref) {
-        if (!row.matched() && start + row.after_start >= told_before_) push_waiting(pane, row);
+        const Turn turn{.time = start + row.after_start, .sequence = row.sequence};
+        if (!row.matched() && turn >= told_) push_waiting(pane, row);
     });
 }
 
@@ -282,52 +283,69 @@ EventTime JoinBuffer::next_bound() {
     const EventTime start = start_of(number);
     const EventTime end = start + width_ms_;
     if (!keeps_ || per_window()) return end;
-    if (!pane.telling) return told_before_ == kEndOfTime ? kEndOfTime : std::max(start, told_before_) + 1;
+    if (!pane.telling) return told_.time == kEndOfTime ? kEndOfTime : std::max(start, told_.time) + 1;
     return std::min(pane.waiting.empty() ? end : start + pane.waiting.front().after_start + 1,
                     stored_bound_);
 }
 
-Result<bool> JoinBuffer::next_unmatched(EventTime bound, WindowGrid::Cell first_open, Found& out) {
-    if (!keeps_) return false;
+Result<std::optional<JoinBuffer::Turn>> JoinBuffer::peek(const Turn& end) {
+    std::optional<Turn> next;
+    if (!keeps_) return next;
+    const auto earlier = [&](const std::optional<Turn>& turn) {
+        if (turn && *turn < end && (!next || *turn < *next)) next = turn;
+    };
     if (per_window()) {
         start_leaving();
         settle_leaving();
-        if (stored_ != nullptr) {
-            WEIR_ASSIGN(const bool stored, next_stored_window(first_open, out));
-            if (stored) return true;
-        }
-        if (leaving_.empty() || leaving_.front().window >= first_open) return false;
-        const Leaving next = pop_leaving();
-        out = {next.row, next.time, next.window};
-        if (next.certain) return true;
-        Open open = open_of(*next.row);
-        open.from = next.window + 1;
-        set_open(*next.row, open);
-        push_next_window(out);
-        return true;
+        if (!leaving_.empty()) earlier(leaving_.front().turn());
+        if (!owed_.empty()) earlier(owed_.front().turn);
+    } else {
+        earlier(find_waiting(end.time));
     }
-    EventTime time = 0;
-    Pane* const pane = find_waiting(bound, time);
-    if (stored_ != nullptr) {
-        WEIR_ASSIGN(const bool stored, next_stored(bound, pane, time, out));
-        if (stored) return true;
-    }
-    if (pane == nullptr) return false;
-    out = {pop_waiting(*pane), time};
-    return true;
+    if (stored_ == nullptr) return next;
+    WEIR_TRY(find_stored_leaving(end));
+    earlier(stored_->next);
+    return next;
 }
 
-JoinBuffer::Pane* JoinBuffer::find_waiting(EventTime bound, EventTime& time) {
+Result<JoinBuffer::Found> JoinBuffer::take(const Turn& next) {
+    if (stored_ != nullptr && stored_->next == next) {
+        stored_->next.reset();
+        WEIR_ASSIGN(Row* const row, load(next, stored_->next_row_key));
+        return Found{row, next.time, next.window};
+    }
+    if (!per_window()) return Found{pop_waiting(panes_.find(number_of(next.time))->second), next.time};
+    if (!owed_.empty() && owed_.front().turn == next) return take_owed();
+    const Leaving leaving = pop_leaving();
+    const Found found{leaving.row, leaving.time, leaving.window};
+    Open open = open_of(*found.row);
+    open.from = found.window + 1;
+    set_open(*found.row, open);
+    push_next_window(found);
+    return found;
+}
+
+void JoinBuffer::tell_until(const Turn& end) {
+    told_ = std::max(told_, end);
+    if (stored_ == nullptr) return;
+    stored_->leaving.reset();
+    stored_->next.reset();
+    stored_->window = told_.window;
+}
+
+std::optional<JoinBuffer::Turn> JoinBuffer::find_waiting(EventTime bound) {
     for (auto& [number, pane] : panes_) {
         const EventTime start = start_of(number);
-        if (start >= bound) return nullptr;
+        if (start >= bound) break;
         start_telling(pane, start);
         while (!pane.waiting.empty() && pane.waiting.front().row->matched()) pop_waiting(pane);
         if (pane.waiting.empty()) continue;
-        time = start + pane.waiting.front().after_start;
-        return time < bound ? &pane : nullptr;
+        const Waiting& first = pane.waiting.front();
+        const EventTime time = start + first.after_start;
+        if (time >= bound) break;
+        return Turn{.time = time, .sequence = first.sequence};
     }
-    return nullptr;
+    return std::nullopt;
 }
 
 JoinBuffer::Panes::iterator JoinBuffer::drop(Panes::iterator pane) {
@@ -340,7 +358,6 @@ JoinBuffer::Panes::iterator JoinBuffer::drop(Panes::iterator pane) {
 }
 
 uint64_t JoinBuffer::free(EventTime bound) {
-    told_before_ = std::max(told_before_, bound);
     const uint64_t before = rows_;
     for (auto pane = panes_.begin(); pane != panes_.end();) {
         const EventTime start = start_of(pane->first);
@@ -376,6 +393,7 @@ size_t JoinBuffer::bytes() const {
 
 void JoinBuffer::write_changes(state::DeltaWriter& out) {
     if (stored_ != nullptr) return write_stored(out);
+    if (per_window()) start_leaving();  // It needs Pane::restored.
     std::string key;
     std::string value;
     write_erased(keeps_, out);

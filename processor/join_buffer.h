@@ -86,9 +86,17 @@ public:
         [[nodiscard]] std::string_view long_key() const;
     };
     struct Found {
-        Row* row;  // Null: it leaves and is in the store alone, until load().
+        Row* row;
         EventTime time;
         WindowGrid::Cell window = 0;  // That the record leaves; only where records are told once per window.
+    };
+    // When a record without a partner is told, among those of its side.
+    struct Turn {
+        WindowGrid::Cell window = INT64_MIN;  // Only where records are told once per window.
+        EventTime time = kNoTime;
+        uint32_t sequence = 0;
+
+        auto operator<=>(const Turn&) const = default;
     };
     // The windows, by name, in which a record still has no partner: from `from` up to before `to`. One range
     // is enough: a partner that is earlier shares the record's first windows, a later one its last ones.
@@ -125,23 +133,28 @@ public:
     // The record's next window without a partner, if any; per_window().
     [[nodiscard]] Result<std::optional<WindowGrid::Cell>> next_window_of(const Found& found);
 
-    // The earliest bound at which next_unmatched() or free() has something to do, perhaps an earlier one
-    // before look(); kEndOfTime: none.
+    // The earliest bound at which peek() or free() has something to do, perhaps an earlier one before look();
+    // kEndOfTime: none.
     [[nodiscard]] EventTime next_bound();
     // The same of windows that close, with per_window().
     [[nodiscard]] std::optional<WindowGrid::Cell> next_window();
     void look();
-    // The next record older than `bound` that found no partner, in order of their times, then arrival; each
-    // is told once. With per_window(): that found none in a window before `first_open`, in order of those,
-    // then as above; told once for each. Valid until free().
-    [[nodiscard]] Result<bool> next_unmatched(EventTime bound, WindowGrid::Cell first_open, Found& out);
+    // The next record before `end` that has to be told: it found no partner, with per_window() in a window;
+    // each is told once, or once for each. In order of their turns. Nullopt: there is none.
+    [[nodiscard]] Result<std::optional<Turn>> peek(const Turn& end);
+    // What peek() gave; its row is valid until free() and release().
+    [[nodiscard]] Result<Found> take(const Turn& next);
+    // All before `end` are told, which is not behind what peek() would give next.
+    void tell_until(const Turn& end);
     // Frees panes that end at `bound` or before; the number of records that were in them.
     uint64_t free(EventTime bound);
-    // What is older was told before the restart.
-    void restore_bound(EventTime bound, WindowGrid::Cell first_open) {
-        told_before_ = bound;
-        told_windows_before_ = first_open;
-    }
+    // What was told, and what has to be although no row says so: it is told before an epoch ends, unless that
+    // ends before all that have left are told.
+    [[nodiscard]] bool owes() const { return !owed_.empty(); }
+    void append_told(std::string& out) const;
+    // False when the bytes are not what append_told() writes.
+    [[nodiscard]] bool restore_told(ByteReader& in);
+    void restore_told(const Turn& told);
 
     // --- For the index ---
 
@@ -169,15 +182,13 @@ public:
 
     // Before anything else. `table`: T among `rows`. At most `cache_bytes` stay in memory of what is stored.
     void open(state::StoredRows& rows, uint32_t table, size_t cache_bytes);
-    // After restore_bound(), in place of restore().
+    // After restore_told(), in place of restore().
     [[nodiscard]] Result<void> restore_stored();
     // Whether find() lacks something at or after `first`, which find_stored() has to add.
     [[nodiscard]] bool has_evicted(EventTime first) const { return first <= evicted_until_; }
     // `out` is what find() gave. The rows are copies that live until release().
     [[nodiscard]] Result<void> find_stored(std::string_view key, EventTime first, EventTime last,
                                            std::vector<Found>& out);
-    // Reads the row of what next_unmatched() gave last; it lives until release().
-    [[nodiscard]] Result<void> load(Found& found);
     void release();
     // Whether a record that was found is still without a partner; where that counts.
     [[nodiscard]] Result<bool> is_unmatched(const Found& found);
@@ -212,11 +223,10 @@ private:
         WindowGrid::Cell window;
         EventTime time;
         Row* row;
-        bool certain;  // No partner can come any more; else the row says.
 
+        [[nodiscard]] Turn turn() const { return {window, time, row->sequence}; }
         [[nodiscard]] static bool later(const Leaving& a, const Leaving& b) {
-            if (a.window != b.window) return a.window > b.window;
-            return a.time != b.time ? a.time > b.time : a.row->sequence > b.row->sequence;
+            return a.turn() > b.turn();
         }
     };
     struct Pane {
@@ -242,17 +252,14 @@ private:
         EventTime until = 0;
     };
 
-    // An evicted row that leaves a window: no partner can come any more in it.
-    struct StoredLeaving {
-        WindowGrid::Cell window;
-        EventTime time;
-        uint32_t sequence;
-        std::string row_key;
+    // A row leaves a window that closed before the row found a partner in a later one, so that what is left
+    // of its open windows does not say so.
+    struct Owed {
+        Turn turn;
+        Row* row;             // Null: it was evicted, or restored a moment ago.
+        std::string row_key;  // Of an evicted one.
 
-        [[nodiscard]] auto order() const { return std::tuple(window, time, sequence); }
-        [[nodiscard]] static bool later(const StoredLeaving& a, const StoredLeaving& b) {
-            return a.order() > b.order();
-        }
+        [[nodiscard]] static bool later(const Owed& a, const Owed& b) { return a.turn > b.turn; }
     };
     // What became of an evicted row in the open epoch: it found a partner, in all its windows but `open`.
     struct Marked {
@@ -265,18 +272,14 @@ private:
         const uint32_t table;
         const size_t cache_bytes;
         std::map<std::pair<EventTime, uint32_t>, Marked> marked{};
-        // With per_window(): all windows before this one are told, but for those of `certain`, a heap, of
-        // rows that found partners in later ones. `leaving` is over the rows of this one …
+        // With per_window(): all windows before this one are told, but for what is owed. `leaving` is over
+        // the rows of this one …
         WindowGrid::Cell window = INT64_MIN;
         bool window_empty = true;  // … and was at none so far.
-        std::vector<StoredLeaving> certain{};
         // While records leave: over those without a partner …
         std::optional<state::StoredRows::Cursor> leaving{};
-        bool at_leaving = false;  // … at the next one of them:
-        EventTime leaving_time = 0;
-        uint32_t leaving_sequence = 0;
-        std::string_view leaving_key{};
-        std::string loading{};  // The key in T of the one before.
+        std::optional<Turn> next{};      // … at the next one of them, …
+        std::string_view next_row_key{};  // … of this key.
         Arena loaded{};
         std::string from{};
         std::string key{};
@@ -317,8 +320,8 @@ private:
     void start_telling(Pane& pane, EventTime start) const;
     static void push_waiting(Pane& pane, Row& row);
     static Row* pop_waiting(Pane& pane);
-    // The oldest row in memory that waits and is older than `bound` is its pane's first; null: there is none.
-    [[nodiscard]] Pane* find_waiting(EventTime bound, EventTime& time);
+    // The oldest row in memory that waits and is older than `bound`; it is its pane's first.
+    [[nodiscard]] std::optional<Turn> find_waiting(EventTime bound);
     Row* next_in_block(const Block& block, uint32_t& at) const;
     [[nodiscard]] static Ref ref_of(uint32_t block, uint32_t at) {
         return block << kPlaceBits | static_cast<Ref>(at / alignof(Row));
@@ -345,6 +348,8 @@ private:
     // Windows before `first` that are left closed since they were last told: they go into closed_.
     [[nodiscard]] Open without(Open open, EventTime time, WindowGrid::Cell first, WindowGrid::Cell last);
     [[nodiscard]] std::optional<WindowGrid::Cell> first_of(Open open) const;
+    // What is left of a record's open windows when all before told_ are told.
+    [[nodiscard]] Open untold(Open open, EventTime time, uint32_t sequence) const;
     [[nodiscard]] char* write_open(Open open, EventTime time, char* to) const;
     void append_open(Open open, EventTime time, std::string& out) const;
     [[nodiscard]] char* write_record(const Row& row, EventTime start, char* to) const;
@@ -356,11 +361,13 @@ private:
     [[nodiscard]] bool restore_partner(EventTime start, Pane& pane, uint32_t sequence, ByteReader& in);
     [[nodiscard]] bool read_open(ByteReader& in, EventTime time, Open& open) const;
     void start_leaving();
-    void push_leaving(WindowGrid::Cell window, const Found& found, bool certain);
     void push_next_window(const Found& found);
     Leaving pop_leaving();
     // The first entry is not of a window in which the row found a partner.
     void settle_leaving();
+    // The windows of closed_.
+    void push_owed(const Found& found);
+    [[nodiscard]] Result<Found> take_owed();
     Panes::iterator drop(Panes::iterator pane);
     static void append_big_endian(uint32_t number, std::string& out);
     [[nodiscard]] static uint32_t read_big_endian(std::string_view bytes);
@@ -377,21 +384,21 @@ private:
     void append_place_key(EventTime time, uint32_t sequence, std::string& out) const;
     [[nodiscard]] Row* make_row(std::string_view key, uint32_t after_start, uint32_t sequence,
                                 std::string_view stored);
-    // An evicted one, if it leaves before what is in memory: `pane` has the next of those, at `time`; null:
-    // there is none.
-    [[nodiscard]] Result<bool> next_stored(EventTime bound, const Pane* pane, EventTime time, Found& out);
+    // To Stored::next, which leaves before `end`.
+    [[nodiscard]] Result<void> find_stored_leaving(const Turn& end) {
+        return per_window() ? find_leaving_window(end.window) : find_leaving(end.time);
+    }
+    void scan_leaving(const Turn& from);
     [[nodiscard]] Result<void> find_leaving(EventTime bound);
     [[nodiscard]] Error unreadable_rows() const;
     [[nodiscard]] bool is_evicted(const Found& found) const;
-    // The row of the entry in T + 1 is what is loaded next.
-    void set_loading(std::string_view entry, std::string_view row_key);
+    [[nodiscard]] Result<Row*> load(const Turn& turn, std::string_view row_key);
     void write_waiting(EventTime time, uint32_t sequence, Open open, std::string_view row_key,
                        state::DeltaWriter& out);
     // join_buffer_windows_stored.cc: the same of records that are told once per window.
     [[nodiscard]] Result<Open> stored_open(EventTime time, uint32_t sequence);
     [[nodiscard]] Result<void> mark_evicted_windows(const Found& found, WindowGrid::Cell first,
                                                     WindowGrid::Cell last);
-    [[nodiscard]] Result<bool> next_stored_window(WindowGrid::Cell first_open, Found& out);
     [[nodiscard]] Result<void> find_leaving_window(WindowGrid::Cell first_open);
     [[nodiscard]] std::optional<WindowGrid::Cell> next_evicted_window() const;
 
@@ -409,10 +416,11 @@ private:
     uint32_t first_block_ = 1;   // … of which this is the first; those before were freed.
     std::vector<Near> near_;     // By place; empty until a side runs behind.
     uint64_t rows_ = 0;
-    EventTime told_before_ = kNoTime;
-    WindowGrid::Cell told_windows_before_ = INT64_MIN;
+    Turn told_;  // All before it are told.
     bool leaving_started_ = true;   // False: rows were restored, which `leaving_` does not have yet.
-    std::vector<Leaving> leaving_;  // A heap, what leaves first; per_window() only.
+    // Heaps, what leaves first; per_window() only.
+    std::vector<Leaving> leaving_;
+    std::vector<Owed> owed_;
     std::vector<EventTime> erased_;  // Stored panes freed in this epoch, by start.
     std::vector<Found> marked_;      // Rows that found a partner in this epoch, where that counts.
     std::vector<WindowGrid::Cell> closed_;

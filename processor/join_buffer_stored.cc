@@ -56,19 +56,20 @@ Result<void> JoinBuffer::restore_stored() {
         stored.from.clear();
         append_prefix(start + width_ms_, stored.from);
     }
-    stored.window = told_windows_before_;
-    if (keeps_ && told_before_ != kEndOfTime) stored_bound_ = std::max(told_before_, kFirstTime) + 1;
+    stored.window = told_.window;
+    if (keeps_ && told_.time != kEndOfTime) stored_bound_ = std::max(told_.time, kFirstTime) + 1;
     look_at_evicted();
     return {};
 }
 
 void JoinBuffer::look_at_evicted() {
     stored_->leaving.reset();
-    stored_->at_leaving = false;
+    stored_->next.reset();
     evicted_until_ = kNoTime;
     for (const auto& [number, pane] : panes_) evicted_until_ = std::max(evicted_until_, pane.evicted_until);
-    if (evicted_until_ < told_before_) stored_bound_ = kEndOfTime;
-    std::erase_if(stored_->marked, [&](const auto& marked) { return marked.first.first < told_before_; });
+    if (evicted_until_ < told_.time) stored_bound_ = kEndOfTime;
+    const EventTime oldest = panes_.empty() ? kEndOfTime : start_of(panes_.begin()->first);
+    std::erase_if(stored_->marked, [&](const auto& marked) { return marked.first.first < oldest; });
 }
 
 void JoinBuffer::append_place_key(EventTime time, uint32_t sequence, std::string& out) const {
@@ -151,39 +152,20 @@ Result<bool> JoinBuffer::is_unmatched(const Found& found) {
     return waits.has_value();
 }
 
-Result<bool> JoinBuffer::next_stored(EventTime bound, const Pane* pane, EventTime time, Found& out) {
-    Stored& stored = *stored_;
-    if (!stored.leaving) {
-        if (stored_bound_ > bound) return false;
-        stored.from.clear();
-        append_place_key(std::clamp(told_before_, kFirstTime, kEndTime), 0, stored.from);
-        stored.leaving.emplace(stored.rows.scan(stored.table + 1, {}, stored.from));
-        WEIR_TRY(find_leaving(bound));
-    }
-    if (!stored.at_leaving) return false;
-    if (pane != nullptr && (time != stored.leaving_time
-                                ? time < stored.leaving_time
-                                : pane->waiting.front().sequence < stored.leaving_sequence))
-        return false;
-    out = {nullptr, stored.leaving_time};
-    set_loading(stored.leaving->key(), stored.leaving->value());
-    WEIR_TRY(find_leaving(bound));
-    return true;
-}
-
-void JoinBuffer::set_loading(std::string_view entry, std::string_view row_key) {
-    std::string& loading = stored_->loading;
-    loading.assign(entry.substr(0, kPrefixBytes));
-    put_bytes(loading, row_key);
-    loading.append(entry.substr(kPrefixBytes));
+void JoinBuffer::scan_leaving(const Turn& from) {
+    stored_->from.clear();
+    append_place_key(std::clamp(from.time, kFirstTime, kEndTime), from.sequence, stored_->from);
+    stored_->leaving.emplace(stored_->rows.scan(stored_->table + 1, {}, stored_->from));
 }
 
 // To the next entry of an evicted row that has no partner yet and leaves before `bound`.
 Result<void> JoinBuffer::find_leaving(EventTime bound) {
     Stored& stored = *stored_;
+    if (stored.next || stored_bound_ > bound) return {};
+    if (!stored.leaving) scan_leaving(told_);
     for (;;) {
-        WEIR_ASSIGN(stored.at_leaving, stored.leaving->next());
-        if (!stored.at_leaving) {
+        WEIR_ASSIGN(const bool any, stored.leaving->next());
+        if (!any) {
             stored_bound_ = kEndOfTime;
             return {};
         }
@@ -191,31 +173,32 @@ Result<void> JoinBuffer::find_leaving(EventTime bound) {
         if (key.size() == kPrefixBytes) continue;
         if (key.size() != kPrefixBytes + kPlaceBytes) return unreadable_rows();
         const EventTime start = read_prefix(key);
-        stored.leaving_time = start + read_after_start(key);
-        stored.leaving_sequence = read_sequence(key);
-        if (stored.leaving_time >= bound) {
-            stored_bound_ = stored.leaving_time + 1;
-            stored.at_leaving = false;
+        const Turn turn{.time = start + read_after_start(key), .sequence = read_sequence(key)};
+        if (turn.time >= bound) {
+            stored_bound_ = turn.time + 1;
             return {};
         }
         const auto pane = panes_.find(number_of(start));
-        const bool evicted = pane != panes_.end() && stored.leaving_sequence < pane->second.evicted;
-        if (evicted && !stored.marked.contains({stored.leaving_time, stored.leaving_sequence}))
-            return {};
+        if (pane == panes_.end() || turn.sequence >= pane->second.evicted) continue;
+        if (stored.marked.contains({turn.time, turn.sequence})) continue;
+        stored.next = turn;
+        stored.next_row_key = stored.leaving->value();
+        return {};
     }
 }
 
-Result<void> JoinBuffer::load(Found& found) {
-    if (found.row != nullptr) return {};
+Result<JoinBuffer::Row*> JoinBuffer::load(const Turn& turn, std::string_view row_key) {
     Stored& stored = *stored_;
-    WEIR_ASSIGN(const auto value, stored.rows.find(stored.table, stored.loading));
-    if (!value) return unreadable_rows();
-    ByteReader in(std::string_view(stored.loading).substr(kPrefixBytes));
-    const std::string_view key = in.bytes();
-    found.row =
-        make_row(key, read_after_start(stored.loading), read_sequence(stored.loading), *value);
-    if (found.row == nullptr) return unreadable_rows();
-    return {};
+    const EventTime start = start_of(number_of(turn.time));
+    const auto after_start = static_cast<uint32_t>(turn.time - start);
+    stored.key.clear();
+    append_prefix(start, stored.key);
+    put_bytes(stored.key, row_key);
+    append_place(after_start, turn.sequence, stored.key);
+    WEIR_ASSIGN(const auto value, stored.rows.find(stored.table, stored.key));
+    Row* const row = value ? make_row(row_key, after_start, turn.sequence, *value) : nullptr;
+    if (row == nullptr) return unreadable_rows();
+    return row;
 }
 
 void JoinBuffer::write_row(EventTime start, const Row& row, state::DeltaWriter& out) {
@@ -329,7 +312,7 @@ void JoinBuffer::evict_blocks(EventTime start, Pane& pane, size_t count) {
             const EventTime time = start + row->after_start;
             pane.evicted = row->sequence + 1;
             pane.evicted_until = std::max(pane.evicted_until, time);
-            if (keeps_ && !row->matched() && time >= told_before_)
+            if (keeps_ && !row->matched() && Turn{.time = time, .sequence = row->sequence} >= told_)
                 stored_bound_ = std::min(stored_bound_, time + 1);
         }
     }
@@ -339,6 +322,13 @@ void JoinBuffer::evict_blocks(EventTime start, Pane& pane, size_t count) {
     });
     std::make_heap(leaving_.begin(), leaving_.end(), Leaving::later);
     if (leaving_.empty()) leaving_ = {};
+    for (Owed& owed : owed_) {
+        if (owed.row == nullptr || number_of(owed.turn.time) != number_of(start) ||
+            owed.turn.sequence >= pane.evicted)
+            continue;
+        owed.row_key = owed.row->key();
+        owed.row = nullptr;
+    }
     for (size_t i = 0; i < count; ++i) free_block(pane.blocks[i]);
     std::erase_if(pane.waiting, [&](const Waiting& waiting) { return waiting.sequence < pane.evicted; });
     std::make_heap(pane.waiting.begin(), pane.waiting.end(), Waiting::later);

@@ -57,6 +57,12 @@ std::optional<WindowGrid::Cell> JoinBuffer::first_of(Open open) const {
     return window;
 }
 
+JoinBuffer::Open JoinBuffer::untold(Open open, EventTime time, uint32_t sequence) const {
+    const Turn next{told_.window, time, sequence};
+    open.from = std::max(open.from, std::min(open.to, next < told_ ? told_.window + 1 : told_.window));
+    return open;
+}
+
 Result<std::optional<WindowGrid::Cell>> JoinBuffer::next_window_of(const Found& found) {
     if (!is_evicted(found)) return first_of(open_of(*found.row));
     WEIR_ASSIGN(const Open open, stored_open(found.time, found.row->sequence));
@@ -91,21 +97,23 @@ void JoinBuffer::start_leaving() {
     for (const auto& [number, pane] : panes_) {
         const EventTime start = start_of(number);
         for_each_row(pane, [&](Row& row, Ref) {
-            Open open = open_of(row);
-            open.from = std::max(open.from, std::min(open.to, told_windows_before_));
-            set_open(row, open);
-            push_next_window({&row, start + row.after_start});
+            const EventTime time = start + row.after_start;
+            set_open(row, untold(open_of(row), time, row.sequence));
+            push_next_window({&row, time});
         });
+    }
+    for (Owed& owed : owed_) {
+        const auto pane = panes_.find(number_of(owed.turn.time));
+        if (pane != panes_.end() && owed.turn.sequence < pane->second.restored.size())
+            owed.row = pane->second.restored[owed.turn.sequence];
     }
 }
 
-void JoinBuffer::push_leaving(WindowGrid::Cell window, const Found& found, bool certain) {
-    leaving_.push_back({window, found.time, found.row, certain});
-    std::push_heap(leaving_.begin(), leaving_.end(), Leaving::later);
-}
-
 void JoinBuffer::push_next_window(const Found& found) {
-    if (const auto window = first_of(open_of(*found.row))) push_leaving(*window, found, false);
+    const auto window = first_of(open_of(*found.row));
+    if (!window) return;
+    leaving_.push_back({*window, found.time, found.row});
+    std::push_heap(leaving_.begin(), leaving_.end(), Leaving::later);
 }
 
 JoinBuffer::Leaving JoinBuffer::pop_leaving() {
@@ -116,7 +124,7 @@ JoinBuffer::Leaving JoinBuffer::pop_leaving() {
 }
 
 void JoinBuffer::settle_leaving() {
-    while (!leaving_.empty() && !leaving_.front().certain) {
+    while (!leaving_.empty()) {
         const Leaving& first = leaving_.front();
         const Found found{first.row, first.time};
         if (first_of(open_of(*first.row)) == first.window) return;
@@ -129,8 +137,70 @@ std::optional<WindowGrid::Cell> JoinBuffer::next_window() {
     if (!per_window()) return std::nullopt;
     start_leaving();
     std::optional<WindowGrid::Cell> next = next_evicted_window();
-    if (!leaving_.empty() && (!next || leaving_.front().window < *next)) next = leaving_.front().window;
+    const auto earlier = [&](WindowGrid::Cell window) {
+        if (!next || window < *next) next = window;
+    };
+    if (!leaving_.empty()) earlier(leaving_.front().window);
+    if (!owed_.empty()) earlier(owed_.front().turn.window);
     return next;
+}
+
+void JoinBuffer::push_owed(const Found& found) {
+    const bool evicted = is_evicted(found);
+    for (const WindowGrid::Cell window : closed_) {
+        owed_.push_back({{window, found.time, found.row->sequence}, evicted ? nullptr : found.row,
+                         evicted ? std::string(found.row->key()) : std::string()});
+        std::push_heap(owed_.begin(), owed_.end(), Owed::later);
+    }
+}
+
+Result<JoinBuffer::Found> JoinBuffer::take_owed() {
+    const Owed owed = owed_.front();
+    std::pop_heap(owed_.begin(), owed_.end(), Owed::later);
+    owed_.pop_back();
+    Found found{owed.row, owed.turn.time, owed.turn.window};
+    if (found.row != nullptr) return found;
+    if (stored_ == nullptr) return Error{Code::kCorrupt, "a join owes a record that is not there"};
+    WEIR_ASSIGN(found.row, load(owed.turn, owed.row_key));
+    return found;
+}
+
+void JoinBuffer::append_told(std::string& out) const {
+    const auto append = [&](const Turn& turn) {
+        put_le<int64_t>(out, turn.window);
+        put_le<int64_t>(out, turn.time);
+        put_le<uint32_t>(out, turn.sequence);
+    };
+    append(told_);
+    put_varint(out, owed_.size());
+    for (const Owed& owed : owed_) {
+        append(owed.turn);
+        put_bytes(out, stored_ == nullptr ? std::string_view() : owed.row != nullptr ? owed.row->key()
+                                                                                     : owed.row_key);
+    }
+}
+
+bool JoinBuffer::restore_told(ByteReader& in) {
+    const auto read = [&] {
+        Turn turn;
+        turn.window = in.le<int64_t>();
+        turn.time = in.le<int64_t>();
+        turn.sequence = in.le<uint32_t>();
+        return turn;
+    };
+    restore_told(read());
+    for (uint64_t count = in.varint(); count > 0 && !in.failed(); --count) {
+        const Turn turn = read();
+        owed_.push_back({turn, nullptr, std::string(in.bytes())});
+    }
+    std::make_heap(owed_.begin(), owed_.end(), Owed::later);
+    return !in.failed() && (per_window() || owed_.empty());
+}
+
+void JoinBuffer::restore_told(const Turn& told) {
+    told_ = told;
+    owed_.clear();
+    if (stored_ == nullptr && per_window()) leaving_started_ = false;
 }
 
 }  // namespace weir::processor

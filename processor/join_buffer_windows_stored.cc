@@ -22,8 +22,7 @@ Result<JoinBuffer::Open> JoinBuffer::stored_open(EventTime time, uint32_t sequen
         ByteReader in(*entry);
         if (!read_open(in, time, open)) return unreadable_rows();
     }
-    open.from = std::max(open.from, std::min(open.to, stored.window));
-    return open;
+    return untold(open, time, sequence);
 }
 
 Result<void> JoinBuffer::mark_evicted_windows(const Found& found, WindowGrid::Cell first,
@@ -32,67 +31,32 @@ Result<void> JoinBuffer::mark_evicted_windows(const Found& found, WindowGrid::Ce
     WEIR_ASSIGN(const Open before, stored_open(found.time, found.row->sequence));
     if (!first_of(before)) return {};
     const Open open = without(before, found.time, first, last);
-    const std::string row_key(found.row->key());
-    for (const WindowGrid::Cell window : closed_) {
-        stored.certain.push_back({window, found.time, found.row->sequence, row_key});
-        std::push_heap(stored.certain.begin(), stored.certain.end(), StoredLeaving::later);
-    }
+    push_owed(found);
     if (open != before)
-        stored.marked.insert_or_assign({found.time, found.row->sequence}, Marked{open, row_key});
+        stored.marked.insert_or_assign({found.time, found.row->sequence},
+                                       Marked{open, std::string(found.row->key())});
     return {};
 }
 
 std::optional<WindowGrid::Cell> JoinBuffer::next_evicted_window() const {
     if (stored_ == nullptr) return std::nullopt;
-    if (!stored_->certain.empty()) return stored_->certain.front().window;
     if (evicted_until_ == kNoTime) return std::nullopt;
     const WindowGrid::Cell next = std::max(stored_->window, first_window(kFirstTime));
     if (next > last_window(evicted_until_)) return std::nullopt;
     return next;
 }
 
-Result<bool> JoinBuffer::next_stored_window(WindowGrid::Cell first_open, Found& out) {
-    Stored& stored = *stored_;
-    WEIR_TRY(find_leaving_window(first_open));
-    using Order = decltype(stored.certain.front().order());
-    std::optional<Order> next;
-    if (stored.at_leaving) next = Order(stored.window, stored.leaving_time, stored.leaving_sequence);
-    const bool certain = !stored.certain.empty() && stored.certain.front().window < first_open &&
-                         (!next || stored.certain.front().order() < *next);
-    if (certain) next = stored.certain.front().order();
-    if (!next) return false;
-    if (!leaving_.empty()) {
-        const Leaving& first = leaving_.front();
-        if (Order(first.window, first.time, first.row->sequence) < *next) return false;
-    }
-    const auto& [window, time, sequence] = *next;
-    out = {nullptr, time, window};
-    stored.key.clear();
-    append_place_key(time, sequence, stored.key);
-    if (!certain) {
-        set_loading(stored.key, stored.leaving_key);
-        stored.at_leaving = false;
-        return true;
-    }
-    set_loading(stored.key, stored.certain.front().row_key);
-    std::pop_heap(stored.certain.begin(), stored.certain.end(), StoredLeaving::later);
-    stored.certain.pop_back();
-    return true;
-}
-
 // To the next entry of an evicted row that is without a partner in a window before `first_open`.
 Result<void> JoinBuffer::find_leaving_window(WindowGrid::Cell first_open) {
     Stored& stored = *stored_;
-    if (stored.at_leaving) return {};
+    if (stored.next) return {};
     if (evicted_until_ == kNoTime) stored.window = std::max(stored.window, first_open);
     while (stored.window < first_open) {
         if (!stored.leaving) {
             stored.window = std::max(stored.window, first_window(kFirstTime));
-            stored.window_empty = true;
-            stored.from.clear();
-            append_place_key(std::clamp(windows_->window_start(stored.window), kFirstTime, kEndTime), 0,
-                             stored.from);
-            stored.leaving.emplace(stored.rows.scan(stored.table + 1, {}, stored.from));
+            const Turn begin{stored.window, windows_->window_start(stored.window), 0};
+            stored.window_empty = begin >= told_;
+            scan_leaving(std::max(begin, told_));
         }
         WEIR_ASSIGN(const bool any, stored.leaving->next());
         const std::string_view key = any ? stored.leaving->key() : std::string_view();
@@ -118,10 +82,8 @@ Result<void> JoinBuffer::find_leaving_window(WindowGrid::Cell first_open) {
         if (const auto marked = stored.marked.find({time, sequence}); marked != stored.marked.end())
             open = marked->second.open;
         if (stored.window < open.from || stored.window >= open.to) continue;
-        stored.at_leaving = true;
-        stored.leaving_time = time;
-        stored.leaving_sequence = sequence;
-        stored.leaving_key = in.take(in.remaining());
+        stored.next = {stored.window, time, sequence};
+        stored.next_row_key = in.take(in.remaining());
         return {};
     }
     return {};

@@ -22,7 +22,7 @@ void JoinResults::fill_key(size_t row, std::string_view key) {
 }
 
 void JoinResults::fill(size_t row, Side side, std::string_view values) {
-    bytes_ += sizeof(Value) + values.size();
+    bytes_ += values.size();
     ByteReader in(values);
     for (const JoinColumn& column : join_.columns[static_cast<size_t>(side)])
         static_cast<void>(read_compact_value(in, value(row, column)));

@@ -19,11 +19,17 @@ class Executor;
 
 class JoinResults {
 public:
-    explicit JoinResults(const Stage& stage) : stage_(stage), join_(*stage.join) {}
+    explicit JoinResults(const Stage& stage)
+        : stage_(stage),
+          join_(*stage.join),
+          row_bytes_(sizeof(Value) * (join_.key_count + join_.columns[0].size() + join_.columns[1].size())) {}
 
     // A new slice of up to kSliceRows. `nested`: while another batch is in use.
     void begin(Executor& executor, bool nested);
-    void set_time(size_t row, EventTime time) { batch_->times[row] = time; }
+    void set_time(size_t row, EventTime time) {
+        batch_->times[row] = time;
+        bytes_ += row_bytes_;
+    }
     // Empty: NULL, in all of its columns.
     void fill_key(size_t row, std::string_view key);
     // One side's values, as JoinInput::encode() has written them.
@@ -43,15 +49,18 @@ public:
     [[nodiscard]] Result<Rows> matching(Executor& executor, const Node& node, size_t count,
                                         const std::function<void(uint32_t)>& complete);
     [[nodiscard]] Rows all(size_t count);
+    // Of the slice, about.
+    [[nodiscard]] size_t waiting_bytes() const { return bytes_; }
     // Hands them on; `rows` are of the slice.
     [[nodiscard]] Result<void> run(Executor& executor, Rows rows);
 
 private:
     const Stage& stage_;
     const JoinPlan& join_;
+    const size_t row_bytes_;
     Batch* batch_ = nullptr;
     bool nested_ = false;
-    size_t bytes_ = 0;  // Of the slice, about.
+    size_t bytes_ = 0;
     std::vector<uint32_t> rows_;
     Column condition_;
 };

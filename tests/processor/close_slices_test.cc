@@ -1,5 +1,6 @@
 // A close that is larger than an epoch may be: it is given in slices, of several epochs, and nothing else
 // shows that.
+#include <algorithm>
 #include <functional>
 
 #include "fixture.h"
@@ -166,6 +167,114 @@ TEST_CASE("a stage that takes long to give what is due is not ahead of those bef
         CHECK((world.lines() == whole.lines()));
         CHECK(world.slices() > 20);
     }
+}
+
+namespace {
+
+std::string join(const std::string& rule, bool on_disk, const std::string& before = "") {
+    return "name: p\nkafka: {bootstrap.servers: \"b:9092\"}\n"
+           "sources:\n"
+           "  l: {topic: l, keyed_by: k, timestamp: t, watermark: 0s}\n"
+           "  r: {topic: r, keyed_by: k, timestamp: t, watermark: 0s}\n"
+           "streams:\n" + before +
+           "  j: {join: {left: l, right: r, match: l.k = r.k, " + rule +
+           (on_disk ? ", state: {backend: rocksdb}" : "") +
+           "}, steps: [{map: {k: _key, l: l.t, r: r.t}}], to: out}\n";
+}
+
+}  // namespace
+
+TEST_CASE("records that leave a join, more than an epoch may give, are given in several, in the same order") {
+    constexpr size_t kInMemory = SIZE_MAX;
+    for (const size_t cache : {kInMemory, size_t{0}, size_t{128 << 10}})
+        for (const char* const rule :
+             {"kind: full, within: 10s", "kind: full, window: {tumbling: 10s}",
+              "kind: full, window: {hopping: {size: 10s, step: 5s}}",
+              "kind: left, as_of: {direction: nearest, tolerance: 3s}"})
+            for (const bool crashing : {false, true}) {
+                const bool on_disk = cache != kInMemory;
+                CAPTURE(cache);
+                CAPTURE(rule);
+                CAPTURE(crashing);
+                const auto fill_and_jump = [](World& world) {
+                    std::vector<Record> left;
+                    std::vector<Record> right;
+                    for (int64_t key = 0; key < kGroups; ++key) {  // Many of one time.
+                        left.push_back(record(key, 1'000 + key % 5));
+                        if (key % 3 == 0) right.push_back(record(key % 6 == 0 ? key : key + kGroups, 2'000));
+                    }
+                    REQUIRE(world.in("l", left).ok());
+                    world.epoch();
+                    REQUIRE(world.in("r", right).ok());
+                    world.epoch();
+                    for (const char* const topic : {"l", "r"})
+                        REQUIRE(world.in(topic, {record(1, 60'000)}).ok());
+                    world.epoch();
+                    world.end();
+                    world.epoch();
+                };
+                World whole(join(rule, on_disk));
+                fill_and_jump(whole);
+                REQUIRE(results(whole).size() >= kGroups);
+
+                const auto plan = plan_of(join(rule, on_disk));
+                if (on_disk) with_cache(*plan, cache);
+                World world(plan);
+                world.close_in_slices(kBudget / 4, crashing);
+                world.crash();
+                fill_and_jump(world);
+                CHECK((results(world) == results(whole)));
+                CHECK(world.slices() > 50);
+                CHECK(world.most_in_a_slice() < kBudget / 128);
+                CHECK(world.imbalance() == "");
+            }
+}
+
+// The watermark passes the window 0 s to 30 s, in which a left record is alone, and then a right one
+// finds it in the next window, before the stage in front of the join is done giving its results.
+TEST_CASE("a record that leaves a window is given, whatever comes between that and the commit") {
+    const std::string before =
+        "  s: {from: r, steps: [{aggregate: {by: k, window: {tumbling: 36s}, fields: {w: last(w)}}}], "
+        "to: sums}\n";
+    const std::string rule = "kind: left, window: {hopping: {size: 30s, step: 10s}}";
+    const auto large = [](int64_t key, int64_t time) {
+        Record padded = record(key, time);
+        padded.value->insert(padded.value->size() - 2, std::string(2'000, 'x'));
+        return padded;
+    };
+    for (const bool on_disk : {false, true})
+        for (const bool cached : {false, true})
+            for (const bool committed : {false, true}) {
+                CAPTURE(on_disk);
+                CAPTURE(cached);
+                CAPTURE(committed);
+                const auto plan = plan_of(join(rule, on_disk, before));
+                if (on_disk && !cached) without_cache(*plan);
+                const auto act = [&](World& world) {
+                    REQUIRE(world.in("l", {record(1, 25'000), record(2, 100'000)}).ok());
+                    if (committed) world.epoch();
+                    std::vector<Record> right;
+                    for (int64_t key = 10; key < 30; ++key) right.push_back(large(key, 20'000));
+                    right.push_back(record(3, 31'000));
+                    right.push_back(record(1, 12'000));
+                    right.push_back(record(3, 40'000));
+                    REQUIRE(world.in("r", right).ok());
+                    world.epoch();
+                };
+                World whole(plan);
+                act(whole);
+                World world(plan);
+                world.close_in_slices(kBudget, true);
+                world.crash();
+                act(world);
+                CHECK(world.slices() > 1);
+                std::vector<std::string> expected = whole.lines();
+                std::vector<std::string> given = world.lines();
+                std::sort(expected.begin(), expected.end());
+                std::sort(given.begin(), given.end());
+                CHECK(given == expected);
+                CHECK(given.size() == 24);
+            }
 }
 
 }  // namespace weir::processor

@@ -188,7 +188,7 @@ const std::string kJoins = kOrdersAndPayments + R"yaml(streams:
     to: [{topic: paid, key: "concat(k, '/', a, '/', b)"}]
   hops:
     join: {left: orders, right: payments, kind: left, match: orders.k = payments.k,
-           window: {hopping: {size: 2s, step: 1s}}}
+           window: {hopping: {size: 3s, step: 1s}}}
     steps: [{map: {k: _key, a: orders.i, b: payments.i, at: window_start}}]
     to: [{topic: hops, key: "concat(k, '/', a, '/', b)"}]
   visits:
@@ -246,7 +246,7 @@ streams:
     to: [{topic: paid, key: "concat(k, '/', a, '/', b)"}]
   hops:
     join: {left: orders, right: payments, kind: full, match: orders.k = payments.k,
-           window: {hopping: {size: 2s, step: 1s}}, state: {backend: rocksdb}}
+           window: {hopping: {size: 3s, step: 1s}}, state: {backend: rocksdb}}
     steps: [{map: {k: _key, a: orders.i, b: payments.i, at: window_start}}]
     to: [{topic: hops, key: "concat(k, '/', a, '/', b)"}]
   meetings:
