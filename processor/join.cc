@@ -133,7 +133,7 @@ void Join::add_pair(const Batch& batch, uint32_t row, const JoinBuffer::Found& f
                     const JoinReach::Shared& windows, WindowGrid::Cell window) {
     const size_t at = pairs_.size();
     pairs_.push_back({row, found, windows});
-    results_.set_time(at, std::max(batch.times[row], found.time));
+    results_.begin_row(at, std::max(batch.times[row], found.time));
     fill_window(at, window);
     if (join_.conditions.empty()) return;
     if (join_.key_in_match) results_.fill_key(at, found.row->key());
@@ -256,9 +256,9 @@ Result<bool> Join::advance(Executor& executor, EventTime watermark, bool idle) {
         now_ = watermark;
         return false;
     }
-    bool changed = rest_;
-    rest_ = false;
-    WEIR_TRY(give_leaving(executor, watermark, changed));
+    bool changed = std::exchange(rest_, false);
+    WEIR_ASSIGN(const bool left, give_leaving(executor, watermark));
+    changed = changed || left;
     release();
     if (rest_) return true;
     now_ = watermark;
@@ -275,7 +275,7 @@ JoinBuffer::Turn Join::end_of_told(Side side, EventTime watermark) const {
     return {.time = reach_.bound(side, watermark)};
 }
 
-Result<void> Join::give_leaving(Executor& executor, EventTime watermark, bool& changed) {
+Result<bool> Join::give_leaving(Executor& executor, EventTime watermark) {
     const std::array<JoinBuffer::Turn, 2> ends{end_of_told(Side::kLeft, watermark),
                                                 end_of_told(Side::kRight, watermark)};
     std::array<std::optional<JoinBuffer::Turn>, 2> next;
@@ -288,6 +288,7 @@ Result<void> Join::give_leaving(Executor& executor, EventTime watermark, bool& c
         return hopping_windows() != nullptr ? reach_.closes(turn->window)
                                             : reach_.reaches(side, turn->time + 1);
     };
+    bool changed = false;
     size_t count = 0;
     while ((next[0] || next[1]) && !executor.epoch_is_full(results_.waiting_bytes())) {
         if (count == 0) release();
@@ -311,12 +312,12 @@ Result<void> Join::give_leaving(Executor& executor, EventTime watermark, bool& c
     rest_ = next[0] || next[1];
     if (rest_) now_ = std::max(now_, std::min(leaves_at(Side::kLeft), leaves_at(Side::kRight)) - 1);
     for (size_t side = 0; side < 2; ++side) buffers_[side].tell_until(next[side].value_or(ends[side]));
-    return {};
+    return changed;
 }
 
 void Join::fill_leaving(size_t row, Side side, const JoinBuffer::Found& leaving,
                         const JoinBuffer::Found* partner) {
-    results_.set_time(row, partner == nullptr ? leaving.time : std::max(leaving.time, partner->time));
+    results_.begin_row(row, partner == nullptr ? leaving.time : std::max(leaving.time, partner->time));
     fill_window(row, hopping_windows() != nullptr ? leaving.window : reach_.windows().cell_of(leaving.time));
     results_.fill_key(row, leaving.row->key());
     results_.fill(row, side, leaving.row->values());

@@ -94,10 +94,10 @@ private:
     [[nodiscard]] Result<void> flush_pairs(Executor& executor, const Node& node);
     void insert(const Batch& batch, StreamCounters& counters);
     void fill_window(size_t row, WindowGrid::Cell window);
-    // The side's place up to which all is told at the watermark.
+    // At the watermark all of the side before this turn are told.
     [[nodiscard]] JoinBuffer::Turn end_of_told(Side side, EventTime watermark) const;
-    // What leaves, until the epoch is full.
-    [[nodiscard]] Result<void> give_leaving(Executor& executor, EventTime watermark, bool& changed);
+    // Gives what leaves, until the epoch is full: then there is a rest. True when something left.
+    [[nodiscard]] Result<bool> give_leaving(Executor& executor, EventTime watermark);
     void fill_leaving(size_t row, Side side, const JoinBuffer::Found& leaving,
                       const JoinBuffer::Found* partner);
     // The right record for a left one that leaves; null: there is none.

@@ -26,7 +26,8 @@ public:
 
     // A new slice of up to kSliceRows. `nested`: while another batch is in use.
     void begin(Executor& executor, bool nested);
-    void set_time(size_t row, EventTime time) {
+    // The first of a row, which then counts among the waiting bytes.
+    void begin_row(size_t row, EventTime time) {
         batch_->times[row] = time;
         bytes_ += row_bytes_;
     }

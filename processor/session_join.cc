@@ -165,7 +165,7 @@ void SessionJoin::add(int64_t prefix, const WindowResult& session, const Accumul
 
 void SessionJoin::begin_result(size_t row, const WindowResult& session) {
     if (row == 0) results_.begin(*executor_, batch_ != nullptr);
-    results_.set_time(row, session.time);
+    results_.begin_row(row, session.time);
     results_.fill_window(row, session.start, session.end);
     results_.fill_key(row, is_null_key(session.key) ? std::string_view() : session.key);
 }
